@@ -1,0 +1,368 @@
+// The demo: resolves feeds of generic foreign keys by several strategies, and
+// shows what each costs and that all agree.
+//
+//   feed_demo                              makes a database, resolves all of it
+//   feed_demo --db shop.sqlite3 --system action --strategy cold --format json
+//
+// Exit code: 0; 1 if strategies disagree; 2, with one line on standard error,
+// if it can't do what was asked for.
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/time/time.h"
+#include "polyref/bench/feed_database.h"
+#include "polyref/bench/feed_schema.h"
+#include "polyref/bench/feed_strategies.h"
+#include "polyref/cache/schema.h"
+#include "polyref/loaders/django_content_types.h"
+#include "polyref/loaders/sqlite_source.h"
+
+namespace polyref::bench {
+namespace {
+
+constexpr char kVersion[] = "0.1.0";
+
+constexpr int kExitOk = 0;
+constexpr int kExitDisagree = 1;
+constexpr int kExitFailed = 2;
+
+enum class Format { kTable, kJson, kLines };
+
+// What the command line asks for.
+struct Arguments {
+  std::string db;        // empty: a database is made
+  std::string system;    // empty: all
+  std::string strategy;  // empty: all, or `cold` for lines
+  std::string format = "table";
+  int64_t rows = 1000;
+  FeedDatabaseOptions generated;
+  bool explain = false;
+
+  Format output() const {
+    return format == "json"    ? Format::kJson
+           : format == "lines" ? Format::kLines
+                               : Format::kTable;
+  }
+  std::vector<std::string> systems() const {
+    return system.empty() ? SystemNames() : std::vector{system};
+  }
+  std::vector<std::string> strategies() const {
+    if (!strategy.empty()) return {strategy};
+    if (output() == Format::kLines) return {"cold"};
+    return StrategyNames();
+  }
+};
+
+// A message is one line, whatever a library put into it.
+int Fail(std::string message) {
+  while (!message.empty() && message.back() == '\n') message.pop_back();
+  std::replace(message.begin(), message.end(), '\n', ' ');
+  std::fprintf(stderr, "feed_demo: %s\n", message.c_str());
+  return kExitFailed;
+}
+
+int Fail(const absl::Status& status) {
+  return Fail(std::string(status.message()));
+}
+
+// Accepts one of `names`.
+CLI::Validator OneOf(const std::string& what, std::vector<std::string> names) {
+  const auto check = [what, names](const std::string& value) -> std::string {
+    if (std::find(names.begin(), names.end(), value) != names.end()) return "";
+    return absl::StrCat("there is no ", what, " '", value, "', only ",
+                        absl::StrJoin(names, ", "));
+  };
+  return CLI::Validator(check, absl::StrJoin(names, "|"));
+}
+
+void Describe(CLI::App& app, Arguments& args) {
+  app.set_version_flag("--version", kVersion);
+  CLI::Option* db = app.add_option(
+      "--db", args.db,
+      "SQLite database made by Django; default: one is made, and removed at "
+      "the end");
+  app.add_option("--system", args.system, "Feed to resolve; default: all")
+      ->check(OneOf("system", SystemNames()));
+  app.add_option("--rows", args.rows, "The newest so many rows; 0: all")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  app.add_option("--strategy", args.strategy,
+                 "How to resolve it; default: all, or cold for lines")
+      ->check(OneOf("strategy", StrategyNames()));
+  app.add_option("--format", args.format,
+                 "A table; a JSON object for each system and strategy; or the "
+                 "lines of one system's answer")
+      ->check(OneOf("format", {"table", "json", "lines"}))
+      ->capture_default_str();
+  app.add_option("--actions", args.generated.actions,
+                 "Size of the database that is made")
+      ->check(CLI::Range(kMinFeedActions, int64_t{10'000'000}))
+      ->excludes(db)
+      ->capture_default_str();
+  app.add_option("--seed", args.generated.seed, "What decides its contents")
+      ->excludes(db)
+      ->capture_default_str();
+  app.add_flag("--explain", args.explain,
+               "Show the load plan of each system before and after its run (on "
+               "standard error unless the format is table)");
+}
+
+// A directory of our own that goes with this object.
+class TemporaryDirectory {
+ public:
+  TemporaryDirectory() {
+    std::error_code error;
+    std::string path = std::filesystem::temp_directory_path(error).string();
+    path = (error ? "/tmp" : path) + "/feed_demo_XXXXXX";
+    if (mkdtemp(path.data()) != nullptr) path_ = path;
+  }
+  ~TemporaryDirectory() {
+    std::error_code ignored;
+    if (!path_.empty()) std::filesystem::remove_all(path_, ignored);
+  }
+  TemporaryDirectory(const TemporaryDirectory&) = delete;
+  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
+
+  // Empty if it could not be made.
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+// Says on a terminal what is being done, once it has taken a second.
+class Progress {
+ public:
+  ~Progress() { Clear(); }
+
+  void Say(const std::string& what) {
+    const auto elapsed = std::chrono::steady_clock::now() - start_;
+    if (!is_terminal_ || elapsed < std::chrono::seconds(1)) return;
+    Clear();
+    std::fprintf(stderr, "%s ...", what.c_str());
+    std::fflush(stderr);
+    shown_ = true;
+  }
+
+  // Takes the line away, so that output can follow.
+  void Clear() {
+    if (shown_) std::fputs("\r\033[K", stderr);
+    shown_ = false;
+  }
+
+ private:
+  const bool is_terminal_ = isatty(STDERR_FILENO) == 1;
+  const std::chrono::steady_clock::time_point start_ =
+      std::chrono::steady_clock::now();
+  bool shown_ = false;
+};
+
+void PrintJson(const std::string& system, const std::string& strategy,
+               const Measurement& result) {
+  nlohmann::ordered_json object = {
+      {"peer", "polyref"},
+      {"version", kVersion},
+      {"system", system},
+      {"strategy", strategy},
+      {"rows", result.rows},
+      {"queries", result.queries},
+      {"batches", result.batches},
+      {"waves", result.waves},
+      {"wall_s", absl::ToDoubleSeconds(result.wall_median)},
+      {"wall_first_s", absl::ToDoubleSeconds(result.wall_first)},
+      {"wall_min_s", absl::ToDoubleSeconds(result.wall_min)},
+      {"repeats", result.repeats},
+      {"lines", result.counts.lines()},
+      {"resolved", result.counts.resolved},
+      {"null", result.counts.null},
+      {"dangling", result.counts.dangling},
+      {"stale", result.counts.stale},
+      {"sha256", result.sha256}};
+  if (result.warm.has_value()) {
+    object["ns_per_prefetch"] = result.warm->prefetch_ns;
+    object["ns_per_deref"] = result.warm->deref_ns;
+  }
+  std::printf("%s\n", object.dump().c_str());
+}
+
+void PrintHeading() {
+  std::printf("%-8s %-10s %6s %8s %8s %6s %10s %9s %8s  %s\n", "system",
+              "strategy", "rows", "queries", "batches", "waves", "ms",
+              "speed-up", "ns/deref", "answer");
+}
+
+std::string Text(const char* format, std::optional<double> value) {
+  if (!value.has_value()) return "-";
+  char text[32];
+  std::snprintf(text, sizeof(text), format, *value);
+  return text;
+}
+
+// `naive` is the time of that strategy, if it ran before.
+void PrintRow(const std::string& system, const std::string& strategy,
+              const Measurement& result, std::optional<absl::Duration> naive) {
+  std::optional<double> speed_up, deref_ns;
+  if (naive.has_value()) {
+    speed_up = absl::FDivDuration(*naive, result.wall_median);
+  }
+  if (result.warm.has_value()) deref_ns = result.warm->deref_ns;
+  std::printf("%-8s %-10s %6lld %8lld %8lld %6lld %10.3f %9s %8s  %.12s\n",
+              system.c_str(), strategy.c_str(),
+              static_cast<long long>(result.rows),
+              static_cast<long long>(result.queries),
+              static_cast<long long>(result.batches),
+              static_cast<long long>(result.waves),
+              absl::ToDoubleMilliseconds(result.wall_median),
+              Text("%.1fx", speed_up).c_str(), Text("%.1f", deref_ns).c_str(),
+              result.sha256.c_str());
+}
+
+// All that happens once the database is open.
+class Demo {
+ public:
+  Demo(const Arguments& args, const Schema& schema, SqliteSource& db,
+       Progress& progress)
+      : args_(args), schema_(schema), db_(db), progress_(progress) {}
+
+  int Run() {
+    if (args_.output() == Format::kTable) PrintHeading();
+    for (const std::string& system : args_.systems()) {
+      if (absl::Status status = RunSystem(system); !status.ok()) {
+        progress_.Clear();
+        return Fail(status);
+      }
+    }
+    if (args_.output() == Format::kTable) PrintSummary();
+    return disagreeing_.empty() ? kExitOk : kExitDisagree;
+  }
+
+ private:
+  absl::Status RunSystem(const std::string& system) {
+    if (args_.explain) {
+      absl::Status status = PrintPlan(system);
+      if (!status.ok()) return status;
+    }
+    std::string sha256;
+    std::optional<absl::Duration> naive;
+    for (const std::string& strategy : args_.strategies()) {
+      progress_.Say(absl::StrCat(system, " ", strategy));
+      absl::StatusOr<Measurement> result =
+          MeasureFeed(schema_, db_,
+                      {.system = system,
+                       .rows = args_.rows,
+                       .strategy = *FindStrategy(strategy)});
+      if (!result.ok()) return result.status();
+      if (sha256.empty()) sha256 = result->sha256;
+      if (sha256 != result->sha256) disagreeing_.push_back(system);
+      if (strategy == "naive") naive = result->wall_median;
+      progress_.Clear();
+      Print(system, strategy, *result, naive);
+    }
+    return absl::OkStatus();
+  }
+
+  void Print(const std::string& system, const std::string& strategy,
+             const Measurement& result, std::optional<absl::Duration> naive) {
+    switch (args_.output()) {
+      case Format::kTable:
+        PrintRow(system, strategy, result, naive);
+        break;
+      case Format::kJson:
+        PrintJson(system, strategy, result);
+        break;
+      case Format::kLines:
+        for (const std::string& line : result.lines) std::puts(line.c_str());
+        break;
+    }
+    std::fflush(stdout);
+  }
+
+  absl::Status PrintPlan(const std::string& system) {
+    absl::StatusOr<std::string> plan =
+        ExplainFeed(schema_, db_, system, args_.rows);
+    if (!plan.ok()) return plan.status();
+    std::FILE* out = args_.output() == Format::kTable ? stdout : stderr;
+    std::fprintf(out, "--- %s\n%s\n", system.c_str(), plan->c_str());
+    return absl::OkStatus();
+  }
+
+  void PrintSummary() const {
+    if (args_.strategies().size() < 2) return;
+    if (disagreeing_.empty()) {
+      std::puts("All strategies agree on every system.");
+    } else {
+      std::puts(absl::StrCat("Strategies DISAGREE on ",
+                             absl::StrJoin(disagreeing_, ", "), ".")
+                    .c_str());
+    }
+  }
+
+  const Arguments& args_;
+  const Schema& schema_;
+  SqliteSource& db_;
+  Progress& progress_;
+  std::vector<std::string> disagreeing_;
+};
+
+int RunOn(const std::string& path, const Arguments& args, Progress& progress) {
+  Schema schema;
+  DefineFeedTypes(schema);
+  absl::StatusOr<std::unique_ptr<SqliteSource>> db =
+      SqliteSource::Open(path, schema, {.content_types = DjangoContentTypes});
+  if (!db.ok()) return Fail(db.status());
+  return Demo(args, schema, **db, progress).Run();
+}
+
+int RunOnGenerated(const Arguments& args, Progress& progress) {
+  const TemporaryDirectory directory;
+  if (directory.path().empty())
+    return Fail("cannot make a temporary directory");
+  const std::string path = directory.path() + "/feeds.sqlite3";
+  progress.Say("making a database");
+  absl::Status status = WriteFeedDatabase(path, args.generated);
+  if (!status.ok()) return Fail(status);
+  return RunOn(path, args, progress);
+}
+
+int Main(int argc, char** argv) {
+  Arguments args;
+  CLI::App app(
+      "Resolves feeds of generic foreign keys by several strategies, and shows "
+      "what each costs and that all agree.",
+      "feed_demo");
+  Describe(app, args);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    // Also thrown for --help, which is no error.
+    return error.get_exit_code() == 0 ? app.exit(error) : Fail(error.what());
+  }
+  if (args.output() == Format::kLines && args.system.empty()) {
+    return Fail("--format lines prints one system: choose it with --system");
+  }
+  Progress progress;
+  return args.db.empty() ? RunOnGenerated(args, progress)
+                         : RunOn(args.db, args, progress);
+}
+
+}  // namespace
+}  // namespace polyref::bench
+
+int main(int argc, char** argv) { return polyref::bench::Main(argc, argv); }

@@ -1,0 +1,141 @@
+// The port through which objects come in: a cache asks, a loader answers.
+//
+// A `LoadBatch` is one question, "these keys of this content type", together
+// with the place for its answer. A `BulkLoader` answers the batches of one
+// content type; a `Source` is a back end that gets all batches of one wave
+// together, to run them in as few round trips as it can (loaders/ has both
+// kinds).
+//
+//   class FarmLoader : public polyref::BulkLoader {
+//     void Load(polyref::LoadBatch batch) override {
+//       for (int64_t id : batch.keys().int64s()) {
+//         std::optional<Farm> farm = farms_->Read(id);
+//         if (farm) batch.Put(*std::move(farm));
+//       }
+//       std::move(batch).Finish();
+//     }
+//   };
+//
+// What a loader may rely on: the keys of a batch are canonical, distinct and at
+// least one; no lock is held while it runs. What it may do: answer in any
+// order, add rows that nobody asked for (they are cached under their own key,
+// and never handed out for another), finish a batch later and on any thread. It
+// may also read from the very session that asks, while its Load call runs:
+// other keys load as usual, a key that is being loaded reads as a load error.
+//
+// What happens when it goes wrong: a batch that is dropped without Finish,
+// finished with an error, or whose loader throws, fails as a whole: its keys
+// become load errors, nothing of it is cached, and no other batch is touched.
+#ifndef POLYREF_CACHE_BULK_LOADER_H_
+#define POLYREF_CACHE_BULK_LOADER_H_
+
+#include <cstddef>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "polyref/cache/content_type.h"
+#include "polyref/cache/internal/check.h"
+#include "polyref/cache/key_list.h"
+#include "polyref/cache/object_key.h"
+
+namespace polyref {
+
+class BulkLoader;
+class LoadBatch;
+
+namespace cache_internal {
+class BatchState;
+// Hands the batch to the loader; an exception fails the batch with its text,
+// unless the loader has finished or kept it.
+void LoadGuarded(BulkLoader& loader, LoadBatch batch);
+}  // namespace cache_internal
+
+// One question and its answer. Move-only; used by one thread at a time. Calls
+// other than keys() and content_type() are not allowed once the batch is
+// finished or moved from.
+class LoadBatch {
+ public:
+  explicit LoadBatch(std::shared_ptr<cache_internal::BatchState> state);
+  LoadBatch(LoadBatch&&) noexcept;
+  LoadBatch& operator=(LoadBatch&&) noexcept;
+  // Fails the batch unless it is finished, so that nobody waits for ever.
+  ~LoadBatch();
+
+  const ContentType& content_type() const;
+  // Distinct canonical keys, in the order in which they were first seen, or
+  // ascending if the limits ask for it.
+  const KeyList& keys() const;
+
+  // Answers with a row; its own key says which. The first row for a key stands;
+  // a second one is counted as an anomaly. REQUIRES: T is the class of
+  // content_type().
+  template <typename T>
+  void Put(T row) {
+    POLYREF_CHECK(TypeTagOf<T>() == content_type().tag(),
+                  "a row of another class for " + content_type().name());
+    PutObject(MakeObject(std::move(row)));
+  }
+
+  // The same for an object from ContentType::NewObject.
+  void PutObject(ObjectPtr row);
+
+  // There is no such row: remembered as missing. Same as giving no answer for
+  // the key.
+  void Absent(const ObjectKey& key);
+
+  // This one key can't be loaded now. Not remembered. REQUIRES: !status.ok().
+  void Fail(const ObjectKey& key, absl::Status status);
+
+  // Completes the batch. With an error, every key fails with it and the rows
+  // given so far are dropped. Hands the answer to the session that waits for
+  // it.
+  void Finish(absl::Status status = absl::OkStatus()) &&;
+
+ private:
+  friend void cache_internal::LoadGuarded(BulkLoader& loader, LoadBatch batch);
+
+  std::shared_ptr<cache_internal::BatchState>
+      state_;  // null when moved from or finished
+};
+
+// How a loader wants its batches cut.
+struct BatchLimits {
+  size_t max_keys = 0;       // keys in one batch at most; more are split into
+                             // several batches; 0: no limit
+  bool sorted_keys = false;  // keys ascending rather than in first-seen order
+};
+
+// Answers the batches of one content type.
+class BulkLoader {
+ public:
+  virtual ~BulkLoader() = default;
+
+  // Takes over the batch, to finish it now or later. May throw: the batch then
+  // fails with the exception's text.
+  virtual void Load(LoadBatch batch) = 0;
+
+  virtual BatchLimits limits() const { return {}; }
+};
+
+// A back end for many content types.
+class Source {
+ public:
+  virtual ~Source() = default;
+
+  // Takes over all batches of one wave, at least one, to finish each now or
+  // later. May throw: batches it has not finished or moved elsewhere then fail
+  // with the exception's text.
+  virtual void Load(std::vector<LoadBatch> wave) = 0;
+
+  // How batches of that type are cut.
+  virtual BatchLimits limits(const ContentType& type) const {
+    (void)type;
+    return {};
+  }
+};
+
+}  // namespace polyref
+
+#endif  // POLYREF_CACHE_BULK_LOADER_H_

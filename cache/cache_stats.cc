@@ -1,0 +1,111 @@
+#include "polyref/cache/cache_stats.h"
+
+#include <string_view>
+
+#include "polyref/cache/internal/text.h"
+
+namespace polyref {
+namespace {
+
+using cache_internal::Cat;
+
+// The sum of one figure over all batches of all waves.
+int64_t Sum(const std::vector<WaveReport>& waves,
+            int64_t BatchReport::*figure) {
+  int64_t sum = 0;
+  for (const WaveReport& wave : waves) {
+    for (const BatchReport& batch : wave.batches) sum += batch.*figure;
+  }
+  return sum;
+}
+
+int64_t Sum(const std::vector<TypeStats>& types, int64_t TypeStats::*figure) {
+  int64_t sum = 0;
+  for (const TypeStats& type : types) sum += type.*figure;
+  return sum;
+}
+
+std::string BatchText(const BatchReport& batch) {
+  std::string text = Cat(batch.content_type, " ", batch.keys,
+                         batch.keys == 1 ? " key, " : " keys, ", batch.rows,
+                         batch.rows == 1 ? " row" : " rows");
+  if (batch.absent > 0) text += Cat(", ", batch.absent, " absent");
+  if (batch.failed > 0) text += Cat(", ", batch.failed, " failed");
+  if (batch.anomalies > 0) text += Cat(", ", batch.anomalies, " anomalies");
+  if (!batch.status.ok()) text += Cat(" (", batch.status.ToString(), ")");
+  return text;
+}
+
+// "references: 6 = 4 hits + 2 misses", without what there is none of.
+std::string ReferencesText(const PrefetchReport& report) {
+  std::string text = Cat("references: ", report.references);
+  const char* separator = " = ";
+  const auto add = [&](int64_t count, std::string_view what) {
+    if (count == 0) return;
+    text += Cat(separator, count, " ", what);
+    separator = " + ";
+  };
+  add(report.hits, "hits");
+  add(report.misses, "misses");
+  add(report.known_missing, "known missing");
+  add(report.null, "null");
+  add(report.unknown_type, "of unknown type");
+  add(report.bad_key, "bad keys");
+  add(report.excluded, "excluded");
+  return text + "\n";
+}
+
+}  // namespace
+
+int64_t PrefetchReport::batches() const {
+  int64_t count = 0;
+  for (const WaveReport& wave : waves)
+    count += static_cast<int64_t>(wave.batches.size());
+  return count;
+}
+
+int64_t PrefetchReport::keys() const { return Sum(waves, &BatchReport::keys); }
+int64_t PrefetchReport::loaded_rows() const {
+  return Sum(waves, &BatchReport::rows);
+}
+int64_t PrefetchReport::absent() const {
+  return Sum(waves, &BatchReport::absent);
+}
+int64_t PrefetchReport::failed() const {
+  return Sum(waves, &BatchReport::failed);
+}
+int64_t PrefetchReport::anomalies() const {
+  return Sum(waves, &BatchReport::anomalies);
+}
+
+absl::Status PrefetchReport::status() const {
+  for (const WaveReport& wave : waves) {
+    for (const BatchReport& batch : wave.batches) {
+      if (!batch.status.ok()) return batch.status;
+    }
+  }
+  return absl::OkStatus();
+}
+
+std::string PrefetchReport::ToString() const {
+  std::string text;
+  for (size_t i = 0; i < waves.size(); ++i) {
+    text += Cat("wave ", i + 1, ": ");
+    bool first = true;
+    for (const BatchReport& batch : waves[i].batches) {
+      text += Cat(first ? "" : "; ", BatchText(batch));
+      first = false;
+    }
+    text += "\n";
+  }
+  text += Cat("done: ", batches(), batches() == 1 ? " call" : " calls", " in ",
+              waves.size(), waves.size() == 1 ? " wave" : " waves", " for ",
+              rows, " rows\n");
+  return text + ReferencesText(*this);
+}
+
+int64_t CacheStats::batches() const { return Sum(types, &TypeStats::batches); }
+int64_t CacheStats::keys() const { return Sum(types, &TypeStats::keys); }
+int64_t CacheStats::objects() const { return Sum(types, &TypeStats::objects); }
+
+}  // namespace polyref

@@ -1,0 +1,91 @@
+// Counters: what a cache and a prefetch did. Plain numbers in plain structs; a
+// snapshot does not change.
+#ifndef POLYREF_CACHE_CACHE_STATS_H_
+#define POLYREF_CACHE_CACHE_STATS_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+
+namespace polyref {
+
+// One loader call.
+struct BatchReport {
+  std::string content_type;
+  int64_t keys = 0;    // asked for
+  int64_t rows = 0;    // given, whether asked for or not
+  int64_t absent = 0;  // keys without a row
+  int64_t failed = 0;  // keys that could not be loaded
+  int64_t anomalies =
+      0;  // answers that contradict another one or that nobody asked for
+  absl::Status status;  // of the batch, or of the first key that failed
+};
+
+// The loader calls that ran at the same time.
+struct WaveReport {
+  std::vector<BatchReport> batches;
+};
+
+// What one prefetch did.
+struct PrefetchReport {
+  int64_t rows = 0;        // given by the caller
+  int64_t references = 0;  // met, null ones too; below an object that many rows
+                           // share, counted once
+  int64_t null = 0;        // of these: null
+  int64_t unknown_type = 0;   // of a type that is not registered
+  int64_t bad_key = 0;        // with a text that is no key
+  int64_t excluded = 0;       // of a type that the path's brackets leave out
+  int64_t hits = 0;           // in memory when first met
+  int64_t known_missing = 0;  // known to have no row when first met
+  int64_t misses =
+      0;  // the rest: to keys that were asked for, or are asked for already
+  std::vector<WaveReport> waves;
+
+  // Sums over the waves.
+  int64_t batches() const;
+  int64_t keys() const;
+  int64_t loaded_rows() const;
+  int64_t absent() const;
+  int64_t failed() const;
+  int64_t anomalies() const;
+
+  // OK, or the first error a loader gave. The references behind it have the
+  // outcome kLoadError; all others resolved.
+  absl::Status status() const;
+
+  // The picture of a plan's run: a line a wave, then the references.
+  std::string ToString() const;
+};
+
+// What a cache did for one content type since it was made.
+struct TypeStats {
+  std::string content_type;
+  int64_t batches = 0;
+  int64_t keys = 0;
+  int64_t rows = 0;
+  int64_t absent = 0;
+  int64_t failed = 0;
+  int64_t anomalies = 0;
+  int64_t objects = 0;  // held now
+  int64_t missing = 0;  // keys known to have no row, held now
+};
+
+struct CacheStats {
+  std::vector<TypeStats>
+      types;          // every type of the schema, in the order of definition
+  int64_t waves = 0;  // calls of the source
+  int64_t open_sessions = 0;
+  int64_t retired_objects =
+      0;  // replaced or removed, but kept for a session that may have read them
+
+  // Sums over the types.
+  int64_t batches() const;
+  int64_t keys() const;
+  int64_t objects() const;
+};
+
+}  // namespace polyref
+
+#endif  // POLYREF_CACHE_CACHE_STATS_H_

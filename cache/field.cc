@@ -1,0 +1,81 @@
+#include "polyref/cache/field.h"
+
+#include "polyref/cache/internal/text.h"
+
+namespace polyref {
+
+using cache_internal::Cat;
+
+std::string FieldValue::ToString() const {
+  constexpr size_t kShownBytes = 40;
+  const std::string_view shown = bytes.substr(0, kShownBytes);
+  const std::string_view cut = bytes.size() > kShownBytes ? "..." : "";
+  switch (kind) {
+    case Kind::kNull:
+      return "NULL";
+    case Kind::kInteger:
+      return Cat("the integer ", integer);
+    case Kind::kReal:
+      return Cat("the number ", real);
+    case Kind::kText:
+      return Cat("the text '", shown, cut, "'");
+    case Kind::kBlob:
+      return Cat("a blob of ", bytes.size(), " bytes");
+  }
+  return "unknown";
+}
+
+std::string_view FieldKindName(FieldKind kind) {
+  switch (kind) {
+    case FieldKind::kInteger:
+      return "integer";
+    case FieldKind::kReal:
+      return "real";
+    case FieldKind::kText:
+      return "text";
+    case FieldKind::kUuid:
+      return "UUID";
+  }
+  return "unknown";
+}
+
+namespace cache_internal {
+
+bool AssignInteger(const FieldValue& value, int64_t& out) {
+  if (value.kind != FieldValue::Kind::kInteger) return false;
+  out = value.integer;
+  return true;
+}
+
+bool AssignReal(const FieldValue& value, double& out) {
+  if (value.kind == FieldValue::Kind::kReal) {
+    out = value.real;
+    return true;
+  }
+  if (value.kind == FieldValue::Kind::kInteger) {
+    out = static_cast<double>(value.integer);
+    return true;
+  }
+  return false;
+}
+
+bool AssignText(const FieldValue& value, std::string& out) {
+  if (value.kind != FieldValue::Kind::kText &&
+      value.kind != FieldValue::Kind::kBlob)
+    return false;
+  out.assign(value.bytes);
+  return true;
+}
+
+bool AssignUuid(const FieldValue& value, Uuid& out) {
+  std::optional<Uuid> uuid;
+  if (value.kind == FieldValue::Kind::kText) uuid = Uuid::Parse(value.bytes);
+  if (value.kind == FieldValue::Kind::kBlob)
+    uuid = Uuid::FromBytes(value.bytes);
+  if (!uuid) return false;
+  out = *uuid;
+  return true;
+}
+
+}  // namespace cache_internal
+}  // namespace polyref

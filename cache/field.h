@@ -1,0 +1,145 @@
+// Fields: the plain members of an object, and the values that a database column
+// gives them.
+//
+// A FieldType says how one C++ member type takes a column's value; Schema picks
+// it from the member's type, so that a source can fill any object without
+// knowing its class. Members may be integers, enumerations, bool, float,
+// double, std::string, Uuid, and std::optional of these.
+#ifndef POLYREF_CACHE_FIELD_H_
+#define POLYREF_CACHE_FIELD_H_
+
+#include <concepts>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+#include "polyref/cache/object_key.h"
+
+namespace polyref {
+
+// One value of one column, as a database holds it. Borrows the bytes of text
+// and blobs from the source's row.
+struct FieldValue {
+  enum class Kind : uint8_t { kNull, kInteger, kReal, kText, kBlob };
+
+  static FieldValue Null() { return {}; }
+  static FieldValue Integer(int64_t value) {
+    return {.kind = Kind::kInteger, .integer = value};
+  }
+  static FieldValue Real(double value) {
+    return {.kind = Kind::kReal, .real = value};
+  }
+  static FieldValue Text(std::string_view value) {
+    return {.kind = Kind::kText, .bytes = value};
+  }
+  static FieldValue Blob(std::string_view value) {
+    return {.kind = Kind::kBlob, .bytes = value};
+  }
+
+  // For messages: the value with its kind, cut short when long.
+  std::string ToString() const;
+
+  Kind kind = Kind::kNull;
+  int64_t integer = 0;
+  double real = 0;
+  std::string_view bytes = {};
+};
+
+// What a column must hold for a field.
+enum class FieldKind : uint8_t { kInteger, kReal, kText, kUuid };
+
+// "integer", "real", "text" or "UUID".
+std::string_view FieldKindName(FieldKind kind);
+
+// How one C++ member type takes column values.
+struct FieldType {
+  FieldKind kind;
+  bool nullable;
+  // Sets the member at `member`; false, with the member unchanged, if `value`
+  // does not fit (a null for a member that is no std::optional, a number out of
+  // range, a text that is no UUID).
+  bool (*assign)(void* member, const FieldValue& value);
+};
+
+namespace cache_internal {
+
+bool AssignInteger(const FieldValue& value, int64_t& out);
+bool AssignReal(const FieldValue& value, double& out);
+bool AssignText(const FieldValue& value, std::string& out);
+bool AssignUuid(const FieldValue& value, Uuid& out);
+
+template <typename M>
+inline constexpr bool kIsOptional = false;
+template <typename M>
+inline constexpr bool kIsOptional<std::optional<M>> = true;
+
+template <typename M>
+constexpr FieldKind FieldKindOf() {
+  if constexpr (std::is_integral_v<M> || std::is_enum_v<M>)
+    return FieldKind::kInteger;
+  if constexpr (std::is_floating_point_v<M>) return FieldKind::kReal;
+  if constexpr (std::is_same_v<M, std::string>) return FieldKind::kText;
+  if constexpr (std::is_same_v<M, Uuid>) return FieldKind::kUuid;
+}
+
+template <typename M>
+bool AssignValue(const FieldValue& value, M& member) {
+  if constexpr (std::is_enum_v<M>) {
+    std::underlying_type_t<M> number;
+    if (!AssignValue(value, number)) return false;
+    member = static_cast<M>(number);
+  } else if constexpr (std::is_same_v<M, bool>) {
+    int64_t number;
+    if (!AssignInteger(value, number)) return false;
+    member = number != 0;
+  } else if constexpr (std::is_integral_v<M>) {
+    int64_t number;
+    if (!AssignInteger(value, number) || !std::in_range<M>(number))
+      return false;
+    member = static_cast<M>(number);
+  } else if constexpr (std::is_floating_point_v<M>) {
+    double number;
+    if (!AssignReal(value, number)) return false;
+    member = static_cast<M>(number);
+  } else if constexpr (std::is_same_v<M, std::string>) {
+    return AssignText(value, member);
+  } else {
+    static_assert(std::is_same_v<M, Uuid>,
+                  "a field is an integer, an enumeration, bool, a floating "
+                  "point number, std::string, polyref::Uuid, or "
+                  "std::optional of one of these");
+    return AssignUuid(value, member);
+  }
+  return true;
+}
+
+template <typename M>
+FieldType FieldTypeOf() {
+  if constexpr (kIsOptional<M>) {
+    using Value = typename M::value_type;
+    return {FieldKindOf<Value>(), true,
+            [](void* member, const FieldValue& value) {
+              M& optional = *static_cast<M*>(member);
+              if (value.kind == FieldValue::Kind::kNull) {
+                optional.reset();
+                return true;
+              }
+              Value converted{};
+              if (!AssignValue(value, converted)) return false;
+              optional = std::move(converted);
+              return true;
+            }};
+  } else {
+    return {FieldKindOf<M>(), false, [](void* member, const FieldValue& value) {
+              return AssignValue(value, *static_cast<M*>(member));
+            }};
+  }
+}
+
+}  // namespace cache_internal
+}  // namespace polyref
+
+#endif  // POLYREF_CACHE_FIELD_H_

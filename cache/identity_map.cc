@@ -1,0 +1,469 @@
+// One TypeTable per content type: a MultiIndex container of entries, hashed by
+// the key in its native kind, beside it the leases of the loads under way and
+// the old versions that open readers may still need.
+//
+// An entry is one fact about a key, true since a write: there is an object,
+// there is no row, or nothing is known any more (a tombstone). No entry:
+// nothing is known. The transitions:
+//
+//   (none)     -- row of a load -->  loaded       since the floor
+//   (none)     -- absent ------->    missing      since the floor
+//   tombstone  -- row, absent -->    the same     since the tombstone
+//   any        -- Put -------->      loaded       since this write
+//   any        -- Erase ------>      missing      since this write
+//   any        -- Invalidate -->     tombstone    since this write, or (none)
+//
+// The floor of a type is the last write that invalidated all of it: entries
+// from before are as good as none, to readers from after. A load fills a gap
+// and is no write: it makes visible what was true since the gap opened.
+//
+// What must hold (CheckInvariants):
+//  1. An entry's key is the key of its object.
+//  2. Old versions of a key are ordered by `since`, each older than the entry.
+//  3. A tombstone exists only while old versions of its key do.
+//  4. Floors ascend.
+//  5. The counts are those of the entries at or above the floor.
+//  6. The retired list ascends, and has one element for every old version.
+//
+// An old version is dropped when no reader is left that began before it was
+// superseded. Ownership: entries and old versions own their objects.
+#include "polyref/cache/identity_map.h"
+
+#include <algorithm>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/hash/hash.h"
+#include "boost/multi_index/hashed_index.hpp"
+#include "boost/multi_index/member.hpp"
+#include "boost/multi_index/tag.hpp"
+#include "boost/multi_index_container.hpp"
+#include "polyref/cache/internal/check.h"
+
+namespace polyref::cache_internal {
+
+using State = IdentityMap::State;
+using View = IdentityMap::View;
+using Answered = IdentityMap::Answered;
+
+// The part of one content type, for any kind of key.
+class TypeTable {
+ public:
+  explicit TypeTable(const ContentType& type) : type_(type) {}
+  virtual ~TypeTable() = default;
+
+  virtual View Find(const ObjectKey& key, Sequence as_of) const = 0;
+  virtual Lease TakeLease(const ObjectKey& key, Lease lease) = 0;
+  virtual std::optional<Lease> RedeemLease(const ObjectKey& key,
+                                           LeaseHolder holder) = 0;
+  virtual bool IsLeased(const ObjectKey& key) const = 0;
+  virtual void VoidLease(const ObjectKey& key) = 0;
+  virtual void VoidLeases() = 0;
+
+  // Records what a load found of a key of which nothing is known. `object`
+  // null: missing. Returns true if an old version was set aside.
+  virtual bool Fill(const ObjectKey& key, void* object) = 0;
+  // Records a write: the key is `state` since `now`. If `keep_old`, sets what
+  // was there before aside and returns true; otherwise destroys it.
+  virtual bool Write(const ObjectKey& key, State state, void* object,
+                     Sequence now, bool keep_old) = 0;
+  // Destroys the oldest version that was set aside for the key.
+  virtual void DropOldVersion(const ObjectKey& key) = 0;
+
+  virtual size_t old_version_count() const = 0;
+  virtual void CheckInvariants() const = 0;
+
+  const ContentType& type() const { return type_; }
+
+  // The last write that invalidated the whole type, as seen at `as_of`.
+  Sequence FloorAt(Sequence as_of) const {
+    if (floors_.empty() || floors_.front() > as_of) return 0;
+    return *std::prev(std::upper_bound(floors_.begin(), floors_.end(), as_of));
+  }
+  Sequence floor() const { return floors_.empty() ? 0 : floors_.back(); }
+
+  // Raises the floor to `now`. No reader from before `oldest` is left.
+  void RaiseFloor(Sequence now, Sequence oldest) {
+    const auto first_above =
+        std::upper_bound(floors_.begin(), floors_.end(), oldest);
+    if (first_above != floors_.begin()) {
+      floors_.erase(floors_.begin(), std::prev(first_above));
+    }
+    floors_.push_back(now);
+    object_count_ = missing_count_ = 0;
+  }
+
+  Sequence last_write() const { return last_write_; }
+  void set_last_write(Sequence write) { last_write_ = write; }
+
+  size_t object_count() const { return object_count_; }
+  size_t missing_count() const { return missing_count_; }
+
+ protected:
+  void Count(State state, int change) {
+    if (state == State::kLoaded) object_count_ += change;
+    if (state == State::kMissing) missing_count_ += change;
+  }
+
+  const ContentType& type_;
+
+ private:
+  std::vector<Sequence> floors_;
+  Sequence last_write_ = 0;
+  size_t object_count_ = 0;
+  size_t missing_count_ = 0;
+};
+
+namespace {
+
+// The key in its native kind: by value for an integer, else by reference.
+template <typename K>
+decltype(auto) Native(const ObjectKey& key) {
+  if constexpr (std::is_same_v<K, int64_t>) {
+    return key.int64();
+  } else if constexpr (std::is_same_v<K, Uuid>) {
+    return key.uuid();
+  } else {
+    return key.text();
+  }
+}
+
+// A fact about a key and the object it owns, if any.
+struct Version {
+  State state;
+  Sequence since;
+  void* object;
+};
+
+template <typename K>
+class KeyedTable final : public TypeTable {
+ public:
+  using TypeTable::TypeTable;
+
+  ~KeyedTable() override {
+    for (const Entry& entry : entries_) Destroy(entry.version);
+    for (const auto& [key, versions] : old_) {
+      for (const Version& version : versions) Destroy(version);
+    }
+  }
+
+  View Find(const ObjectKey& key, Sequence as_of) const override {
+    const K& native = Native<K>(key);
+    const auto it = entries_.find(native);
+    if (it == entries_.end()) return {};
+    const Version* version = &it->version;
+    if (version->since > as_of) version = OldVersionAt(native, as_of);
+    if (version == nullptr || version->since < FloorAt(as_of)) return {};
+    return {version->state, version->object, version->since};
+  }
+
+  Lease TakeLease(const ObjectKey& key, Lease lease) override {
+    return leases_.Take(Native<K>(key), lease);
+  }
+  std::optional<Lease> RedeemLease(const ObjectKey& key,
+                                   LeaseHolder holder) override {
+    return leases_.Redeem(Native<K>(key), holder);
+  }
+  bool IsLeased(const ObjectKey& key) const override {
+    return leases_.Contains(Native<K>(key));
+  }
+  void VoidLease(const ObjectKey& key) override {
+    leases_.Void(Native<K>(key));
+  }
+  void VoidLeases() override { leases_.VoidAll(); }
+
+  bool Fill(const ObjectKey& key, void* object) override {
+    const State state = object == nullptr ? State::kMissing : State::kLoaded;
+    Count(state, +1);
+    const auto [it, inserted] =
+        entries_.insert(Entry{Native<K>(key), Version{state, floor(), object}});
+    if (inserted) return false;
+    Version& version = it->version;
+    if (version.since >= floor()) {
+      POLYREF_CHECK(version.state == State::kUnknown, "filled what is known");
+      version = {state, version.since, object};
+      return false;
+    }
+    old_[it->key].push_back(std::exchange(version, {state, floor(), object}));
+    return true;
+  }
+
+  bool Write(const ObjectKey& key, State state, void* object, Sequence now,
+             bool keep_old) override {
+    const auto it = entries_.find(Native<K>(key));
+    if (it == entries_.end()) {
+      if (state == State::kUnknown) return false;
+      entries_.insert(Entry{Native<K>(key), Version{state, now, object}});
+      Count(state, +1);
+      return false;
+    }
+    if (it->version.since >= floor()) Count(it->version.state, -1);
+    Count(state, +1);
+    if (keep_old) {
+      old_[it->key].push_back(std::exchange(it->version, {state, now, object}));
+      return true;
+    }
+    Destroy(it->version);
+    if (state == State::kUnknown) {
+      entries_.erase(it);
+    } else {
+      it->version = {state, now, object};
+    }
+    return false;
+  }
+
+  void DropOldVersion(const ObjectKey& key) override {
+    const auto old = old_.find(Native<K>(key));
+    POLYREF_CHECK(old != old_.end(), "no old version of " + key.ToString());
+    Destroy(old->second.front());
+    old->second.erase(old->second.begin());
+    if (!old->second.empty()) return;
+    old_.erase(old);
+    const auto it = entries_.find(Native<K>(key));
+    if (it->version.state == State::kUnknown) entries_.erase(it);
+  }
+
+  size_t old_version_count() const override {
+    size_t count = 0;
+    for (const auto& [key, versions] : old_) count += versions.size();
+    return count;
+  }
+
+  void CheckInvariants() const override {
+    size_t objects = 0;
+    size_t missing = 0;
+    for (const Entry& entry : entries_) {
+      CheckEntry(entry);
+      if (entry.version.since < floor()) continue;
+      objects += entry.version.state == State::kLoaded;
+      missing += entry.version.state == State::kMissing;
+    }
+    POLYREF_CHECK(objects == object_count(), type_.name());
+    POLYREF_CHECK(missing == missing_count(), type_.name());
+    for (const auto& [key, versions] : old_) {
+      const auto it = entries_.find(key);
+      POLYREF_CHECK(it != entries_.end() && !versions.empty(), type_.name());
+      Sequence before = 0;
+      for (const Version& version : versions) {
+        POLYREF_CHECK(version.since >= before, type_.name());
+        before = version.since;
+      }
+      POLYREF_CHECK(before <= it->version.since, type_.name());
+    }
+  }
+
+ private:
+  // Everything but the key is mutable: the container indexes the key alone.
+  struct Entry {
+    K key;
+    mutable Version version;
+  };
+  struct ByKey {};
+  using Entries = boost::multi_index_container<
+      Entry,
+      boost::multi_index::indexed_by<boost::multi_index::hashed_unique<
+          boost::multi_index::tag<ByKey>,
+          boost::multi_index::member<Entry, K, &Entry::key>, absl::Hash<K>>>>;
+
+  void Destroy(const Version& version) const {
+    if (version.object != nullptr) type_.Own(version.object);
+  }
+
+  // The newest old version that a reader at `as_of` may see, or null.
+  const Version* OldVersionAt(const K& key, Sequence as_of) const {
+    const auto old = old_.find(key);
+    if (old == old_.end()) return nullptr;
+    const std::vector<Version>& versions = old->second;
+    for (size_t i = versions.size(); i-- > 0;) {
+      if (versions[i].since <= as_of) return &versions[i];
+    }
+    return nullptr;
+  }
+
+  void CheckEntry(const Entry& entry) const {
+    const Version& version = entry.version;
+    POLYREF_CHECK(
+        (version.object != nullptr) == (version.state == State::kLoaded),
+        type_.name());
+    if (version.object != nullptr) {
+      POLYREF_CHECK(type_.KeyOf(version.object) == ObjectKey(entry.key),
+                    type_.name());
+    }
+    POLYREF_CHECK(version.state != State::kUnknown || old_.contains(entry.key),
+                  type_.name());
+  }
+
+  Entries entries_;
+  LeaseTable<K> leases_;
+  // By key, oldest first.
+  absl::flat_hash_map<K, std::vector<Version>> old_;
+};
+
+std::unique_ptr<TypeTable> MakeTable(const ContentType& type) {
+  switch (type.key().kind) {
+    case KeyKind::kInt64:
+      return std::make_unique<KeyedTable<int64_t>>(type);
+    case KeyKind::kUuid:
+      return std::make_unique<KeyedTable<Uuid>>(type);
+    case KeyKind::kText:
+      return std::make_unique<KeyedTable<std::string>>(type);
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+IdentityMap::IdentityMap(const Schema& schema) {
+  for (const ContentType& type : schema.types()) {
+    tables_.push_back(MakeTable(type));
+  }
+}
+
+IdentityMap::~IdentityMap() {
+  POLYREF_CHECK(readers_.empty(), "a session outlives its cache");
+}
+
+Sequence IdentityMap::OpenReader() {
+  readers_.insert(now_);
+  return now_;
+}
+
+void IdentityMap::CloseReader(Sequence opened) {
+  readers_.erase(readers_.find(opened));
+  const Sequence oldest = OldestReader();
+  while (!retired_.empty() && retired_.front().superseded <= oldest) {
+    const Retired& retired = retired_.front();
+    table(retired.type).DropOldVersion(retired.key);
+    retired_.pop_front();
+  }
+}
+
+View IdentityMap::Find(ContentTypeId type, const ObjectKey& key,
+                       Sequence as_of) const {
+  return table(type).Find(key, as_of);
+}
+
+Lease IdentityMap::TakeLease(ContentTypeId type, const ObjectKey& key,
+                             Lease lease) {
+  return table(type).TakeLease(key, lease);
+}
+
+Answered IdentityMap::AnswerRow(ContentTypeId type, const ObjectKey& key,
+                                ObjectPtr row, LeaseHolder holder,
+                                Sequence began) {
+  TypeTable& table = this->table(type);
+  Answered answered;
+  const std::optional<Lease> lease = table.RedeemLease(key, holder);
+  if (lease) answered.ordinal = lease->ordinal;
+  answered.view = table.Find(key, now_);
+  const bool unasked = !table.IsLeased(key) && table.last_write() <= began;
+  if (answered.view.state != State::kUnknown || (!lease && !unasked)) {
+    answered.rejected = std::move(row);
+    return answered;
+  }
+  if (table.Fill(key, row.release())) Retire(type, key, now_);
+  answered.view = table.Find(key, now_);
+  return answered;
+}
+
+Answered IdentityMap::AnswerMissing(ContentTypeId type, const ObjectKey& key,
+                                    LeaseHolder holder) {
+  TypeTable& table = this->table(type);
+  Answered answered;
+  const std::optional<Lease> lease = table.RedeemLease(key, holder);
+  if (lease) answered.ordinal = lease->ordinal;
+  answered.view = table.Find(key, now_);
+  if (!lease || answered.view.state != State::kUnknown) return answered;
+  if (table.Fill(key, nullptr)) Retire(type, key, now_);
+  answered.view = table.Find(key, now_);
+  return answered;
+}
+
+std::optional<Lease> IdentityMap::ReleaseLease(ContentTypeId type,
+                                               const ObjectKey& key,
+                                               LeaseHolder holder) {
+  return table(type).RedeemLease(key, holder);
+}
+
+void IdentityMap::Write(ContentTypeId type, const ObjectKey& key, State state,
+                        void* object) {
+  TypeTable& table = this->table(type);
+  ++now_;
+  table.set_last_write(now_);
+  table.VoidLease(key);
+  const bool keep_old = OldestReader() < now_;
+  if (table.Write(key, state, object, now_, keep_old)) {
+    retired_.push_back({now_, type, key});
+  }
+}
+
+const void* IdentityMap::Put(ContentTypeId type, const ObjectKey& key,
+                             ObjectPtr object) {
+  void* const stored = object.release();
+  Write(type, key, State::kLoaded, stored);
+  return stored;
+}
+
+const void* IdentityMap::Prime(ContentTypeId type, const ObjectKey& key,
+                               ObjectPtr object) {
+  const View current = Find(type, key, now_);
+  if (current.state == State::kLoaded) return current.object;
+  return Put(type, key, std::move(object));
+}
+
+void IdentityMap::Erase(ContentTypeId type, const ObjectKey& key) {
+  Write(type, key, State::kMissing, nullptr);
+}
+
+void IdentityMap::Invalidate(ContentTypeId type, const ObjectKey& key) {
+  Write(type, key, State::kUnknown, nullptr);
+}
+
+void IdentityMap::InvalidateType(ContentTypeId type) {
+  TypeTable& table = this->table(type);
+  ++now_;
+  table.set_last_write(now_);
+  table.VoidLeases();
+  table.RaiseFloor(now_, OldestReader());
+}
+
+void IdentityMap::InvalidateAll() {
+  for (const auto& table : tables_) InvalidateType(table->type().id());
+}
+
+void IdentityMap::Retire(ContentTypeId type, const ObjectKey& key,
+                         Sequence superseded) {
+  // A load sets versions aside only below the floor; where nobody can see them
+  // any more they go at once.
+  if (superseded <= OldestReader()) {
+    table(type).DropOldVersion(key);
+  } else {
+    retired_.push_back({superseded, type, key});
+  }
+}
+
+size_t IdentityMap::object_count(ContentTypeId type) const {
+  return table(type).object_count();
+}
+
+size_t IdentityMap::missing_count(ContentTypeId type) const {
+  return table(type).missing_count();
+}
+
+void IdentityMap::CheckInvariants() const {
+  size_t old_versions = 0;
+  for (const auto& table : tables_) {
+    table->CheckInvariants();
+    old_versions += table->old_version_count();
+  }
+  POLYREF_CHECK(old_versions == retired_.size(), "retired list");
+  POLYREF_CHECK(std::is_sorted(retired_.begin(), retired_.end(),
+                               [](const Retired& a, const Retired& b) {
+                                 return a.superseded < b.superseded;
+                               }),
+                "retired list");
+}
+
+}  // namespace polyref::cache_internal

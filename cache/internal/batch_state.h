@@ -1,0 +1,84 @@
+// The shared half of a LoadBatch: what the loader fills and the session reads.
+#ifndef POLYREF_CACHE_INTERNAL_BATCH_STATE_H_
+#define POLYREF_CACHE_INTERNAL_BATCH_STATE_H_
+
+#include <memory>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "polyref/cache/content_type.h"
+#include "polyref/cache/internal/mutex.h"
+#include "polyref/cache/key_list.h"
+
+namespace polyref::cache_internal {
+
+// Counts the open batches of one wave down to none.
+class WaveLatch {
+ public:
+  explicit WaveLatch(int batches) : open_(batches) {}
+
+  void CountDown();
+  // Returns when every batch is complete; what they wrote before is visible
+  // then.
+  void Wait();
+
+ private:
+  Mutex mutex_;
+  ConditionVariable done_;
+  int open_ ABSL_GUARDED_BY(mutex_);
+};
+
+// States, in order: open (only the holder of the LoadBatch touches the answer),
+// then complete (only the session does). Complete() is the hand-over; the latch
+// makes it a synchronisation.
+class BatchState {
+ public:
+  BatchState(const ContentType& type, KeyList keys,
+             std::shared_ptr<WaveLatch> latch)
+      : type_(type), keys_(std::move(keys)), latch_(std::move(latch)) {}
+
+  const ContentType& type() const { return type_; }
+  const KeyList& keys() const { return keys_; }
+
+  struct Answer {
+    std::vector<ObjectPtr> rows;
+    std::vector<ObjectKey> absent;
+    std::vector<std::pair<ObjectKey, absl::Status>> failed;
+  };
+
+  // For the holder of the batch while it is open, and for the session once it
+  // is complete.
+  Answer& answer() { return answer_; }
+
+  // The holder's last words: OK, or what failed the batch as a whole.
+  void Complete(absl::Status status);
+  // As Complete, for a batch that its holder let go without an answer.
+  void Drop();
+  // Says why the batch is dropped, now or later. Nothing happens if it gets an
+  // answer.
+  void ExplainDrop(const absl::Status& reason);
+
+  // What became of a complete batch as a whole.
+  absl::Status status();
+
+ private:
+  const ContentType& type_;
+  const KeyList keys_;
+  const std::shared_ptr<WaveLatch> latch_;
+  Answer answer_;
+
+  Mutex mutex_;
+  absl::Status status_ ABSL_GUARDED_BY(mutex_);
+  bool dropped_ ABSL_GUARDED_BY(mutex_) = false;
+  absl::Status drop_reason_ ABSL_GUARDED_BY(mutex_);
+};
+
+// The error that an exception stands for. Call it within a catch block.
+absl::Status CurrentExceptionStatus(std::string_view who);
+
+}  // namespace polyref::cache_internal
+
+#endif  // POLYREF_CACHE_INTERNAL_BATCH_STATE_H_

@@ -1,0 +1,60 @@
+// Leases: the right to fill one miss. Kept apart from the identity map, which
+// holds only what is known.
+//
+// A load takes a lease on each of its keys and redeems it with the answer. A
+// put, erase or invalidation of the key voids the lease in between: the answer
+// is older than that write, reaches those who asked, and is not cached.
+#ifndef POLYREF_CACHE_INTERNAL_LEASE_TABLE_H_
+#define POLYREF_CACHE_INTERNAL_LEASE_TABLE_H_
+
+#include <cstdint>
+#include <optional>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/hash/hash.h"
+
+namespace polyref::cache_internal {
+
+// Names one load. Never reused while the cache lives.
+enum class LeaseHolder : uint64_t {};
+
+struct Lease {
+  LeaseHolder holder;
+  uint32_t ordinal;  // the key's position in its load
+};
+
+// The leases of one content type. Thread-compatible. Cost: one hash lookup a
+// call.
+template <typename K>
+class LeaseTable {
+ public:
+  // Gives `lease` if nobody holds the key; returns the lease that is in force
+  // afterwards.
+  Lease Take(const K& key, const Lease& lease) {
+    return leases_.try_emplace(key, lease).first->second;
+  }
+
+  // Gives the lease back; empty if `holder` does not hold it (any more).
+  std::optional<Lease> Redeem(const K& key, LeaseHolder holder) {
+    const auto it = leases_.find(key);
+    if (it == leases_.end() || it->second.holder != holder) return std::nullopt;
+    const Lease lease = it->second;
+    leases_.erase(it);
+    return lease;
+  }
+
+  // Whether anybody holds the key.
+  bool Contains(const K& key) const { return leases_.contains(key); }
+
+  void Void(const K& key) { leases_.erase(key); }
+  void VoidAll() { leases_.clear(); }
+
+  size_t size() const { return leases_.size(); }
+
+ private:
+  absl::flat_hash_map<K, Lease> leases_;
+};
+
+}  // namespace polyref::cache_internal
+
+#endif  // POLYREF_CACHE_INTERNAL_LEASE_TABLE_H_

@@ -1,0 +1,83 @@
+#include "polyref/cache/internal/session_state.h"
+
+namespace polyref::cache_internal {
+
+using State = IdentityMap::State;
+
+View SessionState::Find(ContentTypeId type, const ObjectKey& key) {
+  if (!layer(type).empty()) {
+    if (const View* own = FindOwn(type, key)) return *own;
+  }
+  const View view = cache_.map.Find(type, key, snapshot_);
+  if (view.state != State::kUnknown || snapshot_ == cache_.map.now())
+    return view;
+  // Nothing was known when the session began; it takes what others have learned
+  // or written since.
+  return Accept(type, key, cache_.map.Find(type, key, cache_.map.now()));
+}
+
+const View* SessionState::FindOwn(ContentTypeId type, const ObjectKey& key) {
+  Layer& own = layer(type);
+  if (const auto it = own.views.find(key); it != own.views.end())
+    return &it->second;
+  if (!own.unindexed.empty()) IndexRows(cache_.schema.type(type), own);
+  const auto it = own.rows.find(key);
+  return it == own.rows.end() ? nullptr : &it->second;
+}
+
+void SessionState::IndexRows(const ContentType& type, Layer& layer) {
+  for (const RowSpan& rows : layer.unindexed) {
+    for (size_t i = 0; i < rows.count; ++i) {
+      layer.rows.try_emplace(type.KeyOf(rows[i]),
+                             View{State::kLoaded, rows[i], 0});
+    }
+  }
+  layer.unindexed.clear();
+}
+
+void SessionState::Adopt(ContentTypeId type, RowSpan rows) {
+  if (rows.count > 0) layer(type).unindexed.push_back(rows);
+}
+
+void SessionState::Override(ContentTypeId type, const ObjectKey& key,
+                            View view) {
+  layer(type).views.insert_or_assign(key, view);
+}
+
+View SessionState::Keep(ContentTypeId type, const ObjectKey& key,
+                        ObjectPtr object) {
+  if (const View* own = FindOwn(type, key)) return *own;
+  kept_.push_back(std::move(object));
+  const View view{State::kLoaded, kept_.back().get(), 0};
+  Override(type, key, view);
+  return view;
+}
+
+View SessionState::Accept(ContentTypeId type, const ObjectKey& key, View view) {
+  if (view.state == State::kUnknown || Sees(view.since)) return view;
+  if (const View* own = FindOwn(type, key)) return *own;
+  Override(type, key, view);
+  return view;
+}
+
+void SessionState::SetFailure(ContentTypeId type, const ObjectKey& key,
+                              Failure failure) {
+  layer(type).failures.insert_or_assign(key, std::move(failure));
+}
+
+const SessionState::Failure* SessionState::FindFailure(
+    ContentTypeId type, const ObjectKey& key) const {
+  const auto& failures = layers_[static_cast<size_t>(type)].failures;
+  const auto it = failures.find(key);
+  return it == failures.end() ? nullptr : &it->second;
+}
+
+void SessionState::Refresh() {
+  snapshot_ = cache_.map.now();
+  for (Layer& layer : layers_) {
+    layer.views.clear();
+    layer.failures.clear();
+  }
+}
+
+}  // namespace polyref::cache_internal

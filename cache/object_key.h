@@ -1,0 +1,138 @@
+// Object keys: the primary key of an object, in one canonical form per content
+// type.
+//
+// A key is a 64-bit integer, a UUID or a text. Rows spell keys in many ways: a
+// generic foreign key often holds the text "007" for the integer 7, or a UUID
+// with or without dashes. `Canonical` turns every spelling of a key into the
+// one form its content type uses, or says that it is no key of that type. Every
+// way into the library (prefetch, lazy read, write, loader answer, row of a
+// database) goes through it, so no two ways can disagree.
+//
+//   Canonical(KeyKind::kInt64, ObjectKey("007"));  // ObjectKey(7)
+//   Canonical(KeyKind::kInt64, ObjectKey("7x"));   // std::nullopt
+//
+// Values: copyable, comparable, hashable with absl::Hash. No shared state, so
+// any number of threads may read one.
+#ifndef POLYREF_CACHE_OBJECT_KEY_H_
+#define POLYREF_CACHE_OBJECT_KEY_H_
+
+#include <compare>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <variant>
+
+namespace polyref {
+
+// A 128-bit universally unique identifier (RFC 4122), in two halves, most
+// significant first.
+struct Uuid {
+  uint64_t high = 0;
+  uint64_t low = 0;
+
+  // Reads 32 hexadecimal digits of either case, plain or with dashes after the
+  // digits 8, 12, 16 and 20; either may stand in braces or after "urn:uuid:".
+  // Empty for any other text.
+  static std::optional<Uuid> Parse(std::string_view text);
+
+  // Reads 16 bytes in network order. Empty for any other size.
+  static std::optional<Uuid> FromBytes(std::string_view bytes);
+
+  // 36 characters: lower case, with dashes.
+  std::string ToString() const;
+  // 32 characters: lower case, without dashes.
+  std::string ToHex() const;
+  // 16 bytes in network order.
+  std::string ToBytes() const;
+
+  friend auto operator<=>(const Uuid&, const Uuid&) = default;
+
+  template <typename H>
+  friend H AbslHashValue(H h, const Uuid& uuid) {
+    return H::combine(std::move(h), uuid.high, uuid.low);
+  }
+};
+
+// What kind of value the key of a content type is.
+enum class KeyKind : uint8_t { kInt64, kUuid, kText };
+
+// "integer", "UUID" or "text".
+std::string_view KeyKindName(KeyKind kind);
+
+// An object key as it was written: null, or a value of one of the three kinds,
+// canonical or not.
+class ObjectKey {
+ public:
+  // The null key: no object.
+  ObjectKey() = default;
+
+  // Any integer type that fits in 64 signed bits.
+  template <std::integral I>
+  requires(std::signed_integral<I> || sizeof(I) < sizeof(int64_t))
+      ObjectKey(I value)
+      : value_(static_cast<int64_t>(value)) {
+  }  // NOLINT(google-explicit-constructor)
+  ObjectKey(Uuid value)
+      : value_(value) {}  // NOLINT(google-explicit-constructor)
+  // The empty text is a key like any other; it is not null.
+  ObjectKey(std::string value)
+      : value_(std::move(value)) {}  // NOLINT(google-explicit-constructor)
+  ObjectKey(std::string_view value)
+      : ObjectKey(std::string(value)) {}  // NOLINT(google-explicit-constructor)
+  ObjectKey(const char* value)
+      : ObjectKey(std::string_view(value)) {
+  }  // NOLINT(google-explicit-constructor)
+
+  bool is_null() const { return value_.index() == 0; }
+  bool Is(KeyKind kind) const {
+    return value_.index() == static_cast<size_t>(kind) + 1;
+  }
+
+  // The value. REQUIRES: Is() of that kind.
+  int64_t int64() const { return *std::get_if<int64_t>(&value_); }
+  const Uuid& uuid() const { return *std::get_if<Uuid>(&value_); }
+  const std::string& text() const { return *std::get_if<std::string>(&value_); }
+
+  // Decimal digits, 36 characters, or the text itself; "null" for the null key.
+  std::string ToString() const;
+
+  friend bool operator==(const ObjectKey&, const ObjectKey&) = default;
+  friend auto operator<=>(const ObjectKey&, const ObjectKey&) = default;
+
+  template <typename H>
+  friend H AbslHashValue(H h, const ObjectKey& key) {
+    h = H::combine(std::move(h), key.value_.index());
+    return std::visit(
+        [&h](const auto& value) {
+          if constexpr (std::is_same_v<decltype(value),
+                                       const std::monostate&>) {
+            return std::move(h);
+          } else {
+            return H::combine(std::move(h), value);
+          }
+        },
+        key.value_);
+  }
+
+ private:
+  std::variant<std::monostate, int64_t, Uuid, std::string> value_;
+};
+
+// The canonical form of `key` for a content type with keys of `kind`; empty if
+// it is no such key (or is null).
+//
+//   integer  an integer, or decimal text within 64 signed bits with an optional
+//            sign, leading zeros, white space around; never through a double
+//   UUID     a UUID, or text that Uuid::Parse reads, white space around
+//   text     any text byte for byte, the empty one too; an integer or a UUID
+//            as ObjectKey::ToString writes it
+std::optional<ObjectKey> Canonical(KeyKind kind, const ObjectKey& key);
+
+}  // namespace polyref
+
+#endif  // POLYREF_CACHE_OBJECT_KEY_H_

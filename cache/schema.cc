@@ -1,0 +1,121 @@
+#include "polyref/cache/schema.h"
+
+#include <algorithm>
+#include <set>
+
+#include "absl/strings/str_join.h"
+#include "polyref/cache/internal/text.h"
+
+namespace polyref {
+namespace {
+
+using cache_internal::Cat;
+
+// `app.model`: two non-empty parts without brackets, which path text uses.
+bool IsTypeName(std::string_view name) {
+  const size_t dot = name.find('.');
+  return dot != std::string_view::npos && dot > 0 && dot + 1 < name.size() &&
+         name.find('.', dot + 1) == std::string_view::npos &&
+         name.find_first_of("[] \t\n") == std::string_view::npos;
+}
+
+bool IsMemberName(std::string_view name) {
+  return !name.empty() && name.find_first_of(".[] \t\n") == name.npos;
+}
+
+}  // namespace
+
+ContentType& Schema::Add(std::string name, TypeTag tag) {
+  ContentType& type = types_.emplace_back();
+  type.id_ = ContentTypeId{static_cast<uint32_t>(types_.size() - 1)};
+  type.tag_ = tag;
+  type.table_ = name;
+  std::replace(type.table_.begin(), type.table_.end(), '.', '_');
+  type.name_ = std::move(name);
+  by_name_.try_emplace(type.name_, type.id_);
+  by_tag_.try_emplace(tag, type.id_);
+  return type;
+}
+
+absl::Status Schema::Check() const {
+  std::vector<std::string> errors;
+  std::set<std::string_view> type_names;
+  std::set<TypeTag> shared_classes;
+  std::set<TypeTag> classes;
+  for (const ContentType& type : types_) {
+    if (!classes.insert(type.tag()).second) shared_classes.insert(type.tag());
+  }
+  for (const ContentType& type : types_) {
+    const auto complain = [&](const auto&... parts) {
+      errors.push_back(Cat(type.name(), ": ", parts...));
+    };
+    if (!IsTypeName(type.name()))
+      complain("a type's name has the form app.model");
+    if (!type_names.insert(type.name()).second)
+      complain("this type is defined twice");
+    if (type.key_count_ != 1)
+      complain("a type has exactly one Key, here are ", type.key_count_);
+    std::set<std::string_view> members = {type.key().name};
+    const auto check_member = [&](std::string_view name) {
+      if (!IsMemberName(name))
+        complain("'", name, "' is no name for a field or relation");
+      if (!members.insert(name).second)
+        complain("'", name, "' is defined twice");
+    };
+    for (const Field& field : type.fields()) check_member(field.name);
+    for (const Relation& relation : type.relations()) {
+      check_member(relation.name);
+      if (relation.kind == RelationKind::kForeignKey) {
+        if (Find(relation.target) == nullptr) {
+          complain("the foreign key '", relation.name,
+                   "' points to a class that is not registered; there are ",
+                   TypeNames());
+        } else if (shared_classes.contains(relation.target)) {
+          complain("the foreign key '", relation.name,
+                   "' points to a class that several types share");
+        }
+      }
+      for (const std::string& name : relation.admissible) {
+        if (Find(name) == nullptr) {
+          complain("'", relation.name, "' admits the unknown type ", name,
+                   "; there are ", TypeNames());
+        }
+      }
+    }
+  }
+  if (errors.empty()) return absl::OkStatus();
+  return cache_internal::InvalidArgument("schema: ",
+                                         absl::StrJoin(errors, "; "));
+}
+
+const ContentType* Schema::Find(std::string_view name) const {
+  const auto it = by_name_.find(name);
+  return it == by_name_.end() ? nullptr : &type(it->second);
+}
+
+const ContentType* Schema::Find(TypeTag tag) const {
+  const auto it = by_tag_.find(tag);
+  return it == by_tag_.end() ? nullptr : &type(it->second);
+}
+
+std::vector<ContentTypeId> Schema::AdmissibleTypes(
+    const Relation& relation) const {
+  std::vector<ContentTypeId> ids;
+  if (relation.admissible.empty()) {
+    for (const ContentType& type : types_) ids.push_back(type.id());
+  } else {
+    for (const std::string& name : relation.admissible)
+      ids.push_back(Find(name)->id());
+    std::sort(ids.begin(), ids.end());
+    ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
+  }
+  return ids;
+}
+
+std::string Schema::TypeNames() const {
+  return absl::StrJoin(
+      types_, ", ",
+      [](std::string* out, const ContentType& type) { *out += type.name(); });
+}
+
+}  // namespace polyref

@@ -1,0 +1,240 @@
+// The schema: every object type with its key, fields and relations, described
+// once. The cache, the SQL text of a source, the key codecs and the checks of
+// prefetch paths all come from it.
+//
+//   struct Farm  { int64_t id; std::string name; };
+//   struct Apple { int64_t id; std::string variety; polyref::Ref<Farm> farm; };
+//   struct Box   { int64_t id; polyref::GenericRef content; };
+//
+//   polyref::Schema schema;
+//   schema.Define<Farm>("shop.farm")
+//       .Key("id", &Farm::id)
+//       .Field("name", &Farm::name);
+//   schema.Define<Apple>("shop.apple")
+//       .Key("id", &Apple::id)
+//       .Field("variety", &Apple::variety)
+//       .ForeignKey("farm", &Apple::farm);  // column farm_id
+//   schema.Define<Box>("shop.box")
+//       .Key("id", &Box::id)
+//       .GenericForeignKey("content", "content_type_id", "object_id",
+//                          &Box::content);
+//   absl::Status status = schema.Check();
+//
+// Types may be defined in any order and may point at each other. Definition is
+// for one thread; a schema that is in use must not change any more, must
+// outlive every source and cache built on it, and may be read from any thread.
+#ifndef POLYREF_CACHE_SCHEMA_H_
+#define POLYREF_CACHE_SCHEMA_H_
+
+#include <concepts>
+#include <deque>
+#include <map>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/status.h"
+#include "polyref/cache/content_type.h"
+#include "polyref/cache/field.h"
+#include "polyref/cache/generic_ref.h"
+#include "polyref/cache/object_key.h"
+
+namespace polyref {
+
+template <typename T>
+class TypeBuilder;
+
+class Schema {
+ public:
+  Schema() = default;
+  Schema(const Schema&) = delete;
+  Schema& operator=(const Schema&) = delete;
+
+  // Registers T, a class with a default and a move constructor, under a name of
+  // the form `app.model`. What is wrong with a definition is found by Check.
+  template <typename T>
+  TypeBuilder<T> Define(std::string name);
+
+  // OK if every type is complete: named once as `app.model`, with one key,
+  // members and relations named once, foreign keys to registered types,
+  // admissible types that exist. Otherwise InvalidArgument that lists all that
+  // is wrong. Cost: a walk over the definitions.
+  absl::Status Check() const;
+
+  // All types; the position is the id.
+  const std::deque<ContentType>& types() const { return types_; }
+
+  // REQUIRES: `id` comes from this schema.
+  const ContentType& type(ContentTypeId id) const {
+    return types_[static_cast<size_t>(id)];
+  }
+
+  bool Contains(ContentTypeId id) const {
+    return static_cast<size_t>(id) < types_.size();
+  }
+
+  // The type of that name, or null.
+  const ContentType* Find(std::string_view name) const;
+  // The type of that C++ class, or null; the first one defined if several share
+  // the class.
+  const ContentType* Find(TypeTag tag) const;
+  template <typename T>
+  const ContentType* Find() const {
+    return Find(TypeTagOf<T>());
+  }
+
+  // The type a foreign key points to. REQUIRES: Check() is OK and `relation` is
+  // a foreign key.
+  const ContentType& TargetOf(const Relation& relation) const {
+    return *Find(relation.target);
+  }
+
+  // The types a generic foreign key may point to, in the order of definition:
+  // those declared, or else all. REQUIRES: Check() is OK.
+  std::vector<ContentTypeId> AdmissibleTypes(const Relation& relation) const;
+
+  // A reference to the T with that key. REQUIRES: T is registered.
+  template <typename T>
+  GenericRef RefTo(ObjectKey key) const {
+    return GenericRef(Find<T>()->id(), std::move(key));
+  }
+
+  // The names of all types for messages, in the order of definition.
+  std::string TypeNames() const;
+
+ private:
+  ContentType& Add(std::string name, TypeTag tag);
+
+  std::deque<ContentType>
+      types_;  // a deque: descriptions keep their address while types are added
+  std::map<std::string, ContentTypeId, std::less<>> by_name_;
+  absl::flat_hash_map<TypeTag, ContentTypeId> by_tag_;
+};
+
+// What a definition may say beside the defaults.
+struct ColumnOptions {
+  std::string column;  // default: the field's name
+};
+struct ForeignKeyOptions {
+  std::string column;  // default: the relation's name and "_id"
+};
+struct GenericForeignKeyOptions {
+  // Names of the types it may point to; default: every type of the schema.
+  // Prefetch paths below the relation are checked against these. A reference to
+  // another registered type still resolves.
+  std::vector<std::string> admissible;
+};
+
+// Describes one type; returned by Schema::Define, to be used in one expression.
+template <typename T>
+class TypeBuilder {
+ public:
+  // The table of its rows. Default: the type's name with "_" for ".".
+  TypeBuilder& Table(std::string table) {
+    type_->table_ = std::move(table);
+    return *this;
+  }
+
+  // The primary key: an integer, polyref::Uuid or std::string member.
+  template <typename C, typename M>
+  TypeBuilder& Key(std::string name, M C::*member, ColumnOptions options = {}) {
+    static_assert(std::is_same_v<M, std::string> || std::is_same_v<M, Uuid> ||
+                      (std::signed_integral<M> ||
+                       (std::unsigned_integral<M> && sizeof(M) < 8)),
+                  "a key is an integer of at most 64 signed bits, a "
+                  "polyref::Uuid or a std::string");
+    KeyField& key = type_->key_;
+    if constexpr (std::is_same_v<M, Uuid>) key.kind = KeyKind::kUuid;
+    if constexpr (std::is_same_v<M, std::string>) key.kind = KeyKind::kText;
+    key.column = ColumnOr(std::move(options.column), name);
+    key.name = std::move(name);
+    key.type = cache_internal::FieldTypeOf<M>();
+    key.offset = OffsetOf(member);
+    key.read = [](const void* p) {
+      return ObjectKey(*static_cast<const M*>(p));
+    };
+    ++type_->key_count_;
+    return *this;
+  }
+
+  // A plain member: see field.h for the types it may have.
+  template <typename C, typename M>
+  TypeBuilder& Field(std::string name, M C::*member,
+                     ColumnOptions options = {}) {
+    std::string column = ColumnOr(std::move(options.column), name);
+    type_->fields_.push_back({.name = std::move(name),
+                              .column = std::move(column),
+                              .type = cache_internal::FieldTypeOf<M>(),
+                              .offset = OffsetOf(member)});
+    return *this;
+  }
+
+  // A reference to the objects of type U.
+  template <typename C, typename U>
+  TypeBuilder& ForeignKey(std::string name, Ref<U> C::*member,
+                          ForeignKeyOptions options = {}) {
+    std::string column = ColumnOr(std::move(options.column), name + "_id");
+    type_->relations_.push_back({.kind = RelationKind::kForeignKey,
+                                 .name = std::move(name),
+                                 .key_column = std::move(column),
+                                 .type_column = "",
+                                 .offset = OffsetOf(member),
+                                 .target = TypeTagOf<U>(),
+                                 .admissible = {}});
+    return *this;
+  }
+
+  // A reference to an object of some type: two columns, one for the content
+  // type and one for the key.
+  template <typename C>
+  TypeBuilder& GenericForeignKey(std::string name, std::string type_column,
+                                 std::string key_column, GenericRef C::*member,
+                                 GenericForeignKeyOptions options = {}) {
+    type_->relations_.push_back({.kind = RelationKind::kGenericForeignKey,
+                                 .name = std::move(name),
+                                 .key_column = std::move(key_column),
+                                 .type_column = std::move(type_column),
+                                 .offset = OffsetOf(member),
+                                 .target = nullptr,
+                                 .admissible = std::move(options.admissible)});
+    return *this;
+  }
+
+ private:
+  friend class Schema;
+  explicit TypeBuilder(ContentType& type) : type_(&type) {
+    type_->create_ = []() -> void* { return new T(); };
+    type_->destroy_ = [](void* p) { delete static_cast<T*>(p); };
+  }
+
+  static std::string ColumnOr(std::string column, std::string_view otherwise) {
+    return column.empty() ? std::string(otherwise) : std::move(column);
+  }
+
+  // Taken from a live object: the distance is then that of two addresses within
+  // one object, for any class.
+  template <typename C, typename M>
+  static size_t OffsetOf(M C::*member) {
+    static_assert(std::is_base_of_v<C, T>,
+                  "a member of the defined class or of one of its bases");
+    const T probe{};
+    return static_cast<size_t>(reinterpret_cast<const char*>(&(probe.*member)) -
+                               reinterpret_cast<const char*>(&probe));
+  }
+
+  ContentType* type_;
+};
+
+template <typename T>
+TypeBuilder<T> Schema::Define(std::string name) {
+  static_assert(std::is_default_constructible_v<T> &&
+                std::is_move_constructible_v<T>);
+  return TypeBuilder<T>(Add(std::move(name), TypeTagOf<T>()));
+}
+
+}  // namespace polyref
+
+#endif  // POLYREF_CACHE_SCHEMA_H_

@@ -1,0 +1,164 @@
+// A session: the scope of one request. It resolves references, in bulk before
+// or one by one as they are read, and keeps what it has read.
+//
+//   polyref::Session session = cache.NewSession();
+//   absl::StatusOr<polyref::PrefetchReport> report =
+//       session.Prefetch(boxes, {"content.farm", "content.factory"});
+//   for (const Box& box : boxes) {
+//     if (const Apple* apple = session.Get<Apple>(box.content)) {
+//       Use(*apple, session.Get(apple->farm));
+//     }
+//   }
+//
+// What it guarantees until it ends:
+//  - every pointer it gave stays valid, and the same reference gives the same
+//    pointer, whatever others put, erase or invalidate;
+//  - it sees what was known when it began and what it loads itself; its own
+//    writes at once; those of others never, or after Refresh;
+//  - a key that was not known when it began is taken as it is found when first
+//    read.
+//
+// One thread at a time; many sessions may be open. A session must end before
+// its cache does.
+#ifndef POLYREF_CACHE_SESSION_H_
+#define POLYREF_CACHE_SESSION_H_
+
+#include <memory>
+#include <ranges>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "polyref/cache/cache_stats.h"
+#include "polyref/cache/content_type.h"
+#include "polyref/cache/fetch_mode.h"
+#include "polyref/cache/generic_ref.h"
+#include "polyref/cache/internal/row_span.h"
+#include "polyref/cache/load_plan.h"
+#include "polyref/cache/outcome.h"
+#include "polyref/cache/prefetch.h"
+
+namespace polyref {
+
+class GraphCache;
+
+namespace cache_internal {
+
+class SessionState;
+
+}  // namespace cache_internal
+
+class Session {
+ public:
+  Session(Session&&) noexcept;
+  Session& operator=(Session&&) noexcept;
+  ~Session();
+
+  // Resolves the relations `what` of all `rows`: one loader call per content
+  // type and chunk, scheduled in waves, nothing asked for that is known
+  // already. `rows` is a contiguous range of T or of pointers to T, T a
+  // registered type; the session adopts them: a reference to one of them
+  // resolves to that very object. They stay the caller's, REQUIRES: they
+  // outlive the session unchanged.
+  //
+  // InvalidArgument if the plan is wrong, before anything is loaded. Otherwise
+  // OK even if a loader failed: the report says so, and so does each reference.
+  // Cost: one hash lookup a reference met, and the loads.
+  template <typename Rows>
+  requires std::ranges::contiguous_range<Rows> &&
+      std::ranges::borrowed_range<Rows>
+          absl::StatusOr<PrefetchReport> Prefetch(
+              Rows&& rows, const polyref::Prefetch& what) {
+    return PrefetchRows(RowTag<Rows>(), Span(rows), what);
+  }
+
+  // The same with a plan that was checked before. InvalidArgument if it is for
+  // rows of another type or schema.
+  template <typename Rows>
+  requires std::ranges::contiguous_range<Rows> &&
+      std::ranges::borrowed_range<Rows>
+          absl::StatusOr<PrefetchReport> Prefetch(Rows&& rows,
+                                                  const LoadPlan& plan) {
+    return PrefetchRows(RowTag<Rows>(), Span(rows), plan);
+  }
+
+  // The picture of a plan before its run, for these rows: waves, types, what is
+  // known of the keys, predicted calls. Loads nothing. PrefetchReport::ToString
+  // draws the same after the run.
+  template <typename Rows>
+  requires std::ranges::contiguous_range<Rows> &&
+      std::ranges::borrowed_range<Rows>
+          absl::StatusOr<std::string> Explain(Rows&& rows,
+                                              const polyref::Prefetch& what) {
+    return ExplainRows(RowTag<Rows>(), Span(rows), what);
+  }
+
+  // The object, or null if it has none: see Resolve for why. Loads it if it is
+  // not in memory and the mode allows it. Cost in memory: one hash lookup.
+  template <typename T>
+  const T* Get(const Ref<T>& ref) {
+    return static_cast<const T*>(GetForeign(TypeTagOf<T>(), ref));
+  }
+  // Null also if the reference is to another type.
+  template <typename T>
+  const T* Get(const GenericRef& ref) {
+    return static_cast<const T*>(GetGeneric(TypeTagOf<T>(), ref));
+  }
+
+  // The same with the outcome.
+  template <typename T>
+  Resolution Resolve(const Ref<T>& ref) {
+    return ResolveForeign(TypeTagOf<T>(), ref);
+  }
+  Resolution Resolve(const GenericRef& ref);
+
+  // Writes an object to the cache, as GraphCache::Put does; this session sees
+  // it at once.
+  template <typename T>
+  absl::Status Put(T object) {
+    return PutObject(TypeTagOf<T>(), MakeObject(std::move(object)));
+  }
+
+  // From here on the session also sees what others wrote until now, and asks
+  // again for what it failed to load. What it has read before stays valid, but
+  // the same reference may give a newer object. Rows it adopted stay adopted.
+  void Refresh();
+
+ private:
+  friend class GraphCache;
+  explicit Session(std::unique_ptr<cache_internal::SessionState> state);
+
+  template <typename Rows>
+  static TypeTag RowTag() {
+    return TypeTagOf<std::remove_cv_t<
+        std::remove_pointer_t<std::ranges::range_value_t<Rows>>>>();
+  }
+  template <typename Rows>
+  static cache_internal::RowSpan Span(Rows& rows) {
+    using Element = std::ranges::range_value_t<Rows>;
+    return {std::ranges::data(rows), std::ranges::size(rows), sizeof(Element),
+            std::is_pointer_v<Element>};
+  }
+
+  absl::StatusOr<PrefetchReport> PrefetchRows(TypeTag tag,
+                                              cache_internal::RowSpan rows,
+                                              const polyref::Prefetch& what);
+  absl::StatusOr<PrefetchReport> PrefetchRows(TypeTag tag,
+                                              cache_internal::RowSpan rows,
+                                              const LoadPlan& plan);
+  absl::StatusOr<std::string> ExplainRows(TypeTag tag,
+                                          cache_internal::RowSpan rows,
+                                          const polyref::Prefetch& what);
+  const void* GetForeign(TypeTag tag, const cache_internal::AnyRef& ref);
+  const void* GetGeneric(TypeTag tag, const GenericRef& ref);
+  Resolution ResolveForeign(TypeTag tag, const cache_internal::AnyRef& ref);
+  absl::Status PutObject(TypeTag tag, ObjectPtr object);
+
+  std::unique_ptr<cache_internal::SessionState> state_;
+};
+
+}  // namespace polyref
+
+#endif  // POLYREF_CACHE_SESSION_H_

@@ -1,0 +1,58 @@
+// A source put together from a bulk loader for each content type, with an
+// optional other source for the rest.
+//
+//   polyref::LoaderTable loaders(schema, db.get());
+//   loaders.Add<Farm>(FarmLoader(&farm_service));   // farms come from a
+//   service polyref::GraphCache cache(schema, loaders);     // all else from
+//   the database
+//
+// Loaders of one wave are called one after the other on the session's thread,
+// then the other source with what is left; each may finish its batches later. A
+// loader that throws fails its own batches only. Set up by one thread; in use,
+// thread-safe as far as the loaders are.
+#ifndef POLYREF_LOADERS_LOADER_TABLE_H_
+#define POLYREF_LOADERS_LOADER_TABLE_H_
+
+#include <memory>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "polyref/cache/bulk_loader.h"
+#include "polyref/cache/content_type.h"
+#include "polyref/cache/schema.h"
+
+namespace polyref {
+
+class LoaderTable : public Source {
+ public:
+  // Borrows both, which must outlive the table. Without `rest`, a type that has
+  // no loader fails to load, with an error that names the types that have one.
+  explicit LoaderTable(const Schema& schema, Source* rest = nullptr);
+
+  // From now on rows of type T come from `loader`, instead of the one before.
+  // REQUIRES: T is registered.
+  template <typename T, typename Loader>
+  void Add(Loader loader) {
+    static_assert(std::is_base_of_v<BulkLoader, Loader>);
+    Set(schema_.Find<T>(), std::make_unique<Loader>(std::move(loader)));
+  }
+
+  void Load(std::vector<LoadBatch> wave) override;
+  BatchLimits limits(const ContentType& type) const override;
+
+ private:
+  void Set(const ContentType* type, std::unique_ptr<BulkLoader> loader);
+  BulkLoader* LoaderOf(const ContentType& type) const {
+    return loaders_[static_cast<size_t>(type.id())].get();
+  }
+  absl::Status NoLoader(const ContentType& type) const;
+
+  const Schema& schema_;
+  Source* const rest_;
+  std::vector<std::unique_ptr<BulkLoader>> loaders_;  // by content type id
+};
+
+}  // namespace polyref
+
+#endif  // POLYREF_LOADERS_LOADER_TABLE_H_

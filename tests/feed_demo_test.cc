@@ -1,0 +1,324 @@
+// Runs the demo as a user does, on a database made by Django whose right
+// answers are known.
+#include <sys/wait.h>
+
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "polyref/bench/feed_lines.h"
+
+namespace polyref::bench {
+namespace {
+
+using ::nlohmann::json;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+// A file of the workspace, where Bazel put it for this test.
+std::string RunFile(const std::string& path) {
+  const char* root = std::getenv("TEST_SRCDIR");
+  const char* workspace = std::getenv("TEST_WORKSPACE");
+  if (root == nullptr || workspace == nullptr) return path;
+  return std::string(root) + "/" + workspace + "/" + path;
+}
+
+std::string Database() { return RunFile("tests/data/django_feeds.sqlite3"); }
+
+std::string TemporaryFile(const std::string& name) {
+  return ::testing::TempDir() + "/" + name;
+}
+
+std::string ReadFile(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+std::vector<std::string> Lines(const std::string& text) {
+  std::vector<std::string> lines;
+  std::istringstream stream(text);
+  for (std::string line; std::getline(stream, line);) lines.push_back(line);
+  return lines;
+}
+
+struct Output {
+  int exit_code = -1;
+  std::string out;
+  std::string err;
+};
+
+// Runs the demo in a shell. Arguments hold no quotes.
+Output RunDemo(const std::vector<std::string>& arguments,
+               const std::string& environment = "") {
+  const std::string err = TemporaryFile("stderr");
+  std::string command = environment + " '" + RunFile("bench/feed_demo") + "'";
+  for (const std::string& argument : arguments) {
+    command += " '" + argument + "'";
+  }
+  command += " 2>'" + err + "'";
+  Output output;
+  std::FILE* pipe = popen(command.c_str(), "r");
+  if (pipe == nullptr) return output;
+  char buffer[1 << 16];
+  for (size_t n; (n = std::fread(buffer, 1, sizeof(buffer), pipe)) > 0;) {
+    output.out.append(buffer, n);
+  }
+  const int status = pclose(pipe);
+  if (WIFEXITED(status)) output.exit_code = WEXITSTATUS(status);
+  output.err = ReadFile(err);
+  return output;
+}
+
+// The JSON objects that the demo prints for these arguments.
+std::vector<json> RunJson(std::vector<std::string> arguments) {
+  arguments.push_back("--format=json");
+  const Output output = RunDemo(arguments);
+  EXPECT_EQ(output.exit_code, 0) << output.err;
+  EXPECT_EQ(output.err, "");
+  std::vector<json> objects;
+  for (const std::string& line : Lines(output.out)) {
+    objects.push_back(json::parse(line));
+  }
+  return objects;
+}
+
+json ExpectedAnswer(const std::string& system, const std::string& rows) {
+  static const auto& file = *new json(json::parse(
+      ReadFile(RunFile("tests/data/django_feeds.expected.json"))));
+  return file.at("systems").at(system).at("newest").at(rows);
+}
+
+// ---- The answers. ----
+
+class AnswerTest
+    : public ::testing::TestWithParam<std::tuple<std::string, std::string>> {};
+
+TEST_P(AnswerTest, EveryStrategyIsRight) {
+  const auto& [system, rows] = GetParam();
+  std::vector<std::string> strategies;
+  for (const json& object :
+       RunJson({"--db", Database(), "--system", system, "--rows", rows})) {
+    strategies.push_back(object.at("strategy"));
+    SCOPED_TRACE(strategies.back());
+    EXPECT_EQ(object.at("system"), system);
+    for (const auto& [key, value] : ExpectedAnswer(system, rows).items()) {
+      EXPECT_EQ(object.at(key), value) << key;
+    }
+  }
+  EXPECT_THAT(strategies, ElementsAre("naive", "per_field", "cold", "warm"));
+}
+
+TEST_P(AnswerTest, LinesHashToTheDigest) {
+  const auto& [system, rows] = GetParam();
+  const Output output = RunDemo({"--db", Database(), "--system", system,
+                                 "--rows", rows, "--format=lines"});
+  EXPECT_EQ(output.exit_code, 0) << output.err;
+  ASSERT_FALSE(output.out.empty());
+  EXPECT_EQ(output.out.back(), '\n');
+  EXPECT_EQ(FeedDigest(Lines(output.out)),
+            ExpectedAnswer(system, rows).at("sha256"));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Feeds, AnswerTest,
+    ::testing::Combine(::testing::Values("action", "follow", "box", "tag"),
+                       ::testing::Values("0", "100", "1000", "10000")),
+    [](const auto& info) {
+      return std::get<0>(info.param) + "_" + std::get<1>(info.param);
+    });
+
+// ---- What it takes to get there. ----
+
+struct Calls {
+  int64_t queries;
+  int64_t batches;
+  int64_t waves;
+
+  friend bool operator==(const Calls&, const Calls&) = default;
+  friend void PrintTo(const Calls& calls, std::ostream* out) {
+    *out << calls.queries << " queries, " << calls.batches << " batches, "
+         << calls.waves << " waves";
+  }
+};
+
+// By system and strategy, for the newest 1,000 rows.
+std::map<std::string, Calls> CallsOfAll() {
+  std::map<std::string, Calls> calls;
+  for (const json& object : RunJson({"--db", Database(), "--rows=1000"})) {
+    const std::string system = object.at("system");
+    const std::string strategy = object.at("strategy");
+    calls[system + " " + strategy] = {
+        object.at("queries"), object.at("batches"), object.at("waves")};
+  }
+  return calls;
+}
+
+TEST(CallsTest, OneBatchPerTypeAndAsFewWavesAsCanBe) {
+  std::map<std::string, Calls> calls = CallsOfAll();
+  EXPECT_THAT(calls, SizeIs(16));
+  // Comments and groups; posts; users.
+  EXPECT_EQ(calls["action cold"], (Calls{5, 4, 3}));
+  // Posts and groups; users.
+  EXPECT_EQ(calls["follow cold"], (Calls{4, 3, 2}));
+  // Apples and chocolates; farms and factories.
+  EXPECT_EQ(calls["box cold"], (Calls{5, 4, 2}));
+  // Movies and books; directors and authors.
+  EXPECT_EQ(calls["tag cold"], (Calls{5, 4, 2}));
+}
+
+TEST(CallsTest, WarmFeedsAskNobody) {
+  std::map<std::string, Calls> calls = CallsOfAll();
+  for (const char* system : {"action", "follow", "box", "tag"}) {
+    EXPECT_EQ(calls[std::string(system) + " warm"], (Calls{0, 0, 0}));
+  }
+}
+
+TEST(CallsTest, NaiveLoadsEveryReferenceAlone) {
+  std::map<std::string, Calls> calls = CallsOfAll();
+  EXPECT_EQ(calls["action naive"], (Calls{@AN@}));
+  EXPECT_EQ(calls["follow naive"], (Calls{@FN@}));
+  EXPECT_EQ(calls["box naive"], (Calls{@BN@}));
+  EXPECT_EQ(calls["tag naive"], (Calls{@TN@}));
+}
+
+TEST(CallsTest, PerFieldLoadsEachTypeOncePerFieldAndPath) {
+  std::map<std::string, Calls> calls = CallsOfAll();
+  EXPECT_EQ(calls["action per_field"], (Calls{@AP@}));
+  EXPECT_EQ(calls["follow per_field"], (Calls{@FP@}));
+  EXPECT_EQ(calls["box per_field"], (Calls{5, 4, 3}));
+  EXPECT_EQ(calls["tag per_field"], (Calls{5, 4, 3}));
+}
+
+// ---- The program. ----
+
+TEST(DemoTest, JsonSaysWhatItMeasured) {
+  const std::vector<json> objects =
+      RunJson({"--db", Database(), "--system=box", "--strategy=warm"});
+  ASSERT_THAT(objects, SizeIs(1));
+  const json& object = objects[0];
+  EXPECT_EQ(object.at("peer"), "polyref");
+  EXPECT_TRUE(object.at("version").is_string());
+  EXPECT_EQ(object.at("rows"), 1000);
+  EXPECT_GE(object.at("repeats"), 1);
+  EXPECT_GT(object.at("wall_min_s"), 0.0);
+  EXPECT_GE(object.at("wall_s"), object.at("wall_min_s"));
+  EXPECT_GE(object.at("wall_first_s"), object.at("wall_min_s"));
+  EXPECT_GT(object.at("ns_per_prefetch"), 0.0);
+  EXPECT_GT(object.at("ns_per_deref"), 0.0);
+}
+
+TEST(DemoTest, MakesItsOwnDatabase) {
+  const Output output = RunDemo({"--actions=300", "--rows=0", "--seed=7"});
+  EXPECT_EQ(output.exit_code, 0);
+  EXPECT_EQ(output.err, "");
+  EXPECT_THAT(Lines(output.out), SizeIs(1 + 16 + 1));
+  EXPECT_THAT(output.out, HasSubstr("All strategies agree"));
+}
+
+TEST(DemoTest, LeavesNoFiles) {
+  const std::string directory = TemporaryFile("demo_tmp");
+  std::filesystem::create_directories(directory);
+  RunDemo({"--actions=100", "--system=tag"}, "TMPDIR='" + directory + "'");
+  EXPECT_TRUE(std::filesystem::is_empty(directory));
+}
+
+TEST(DemoTest, SameSeedSameAnswers) {
+  const std::vector<std::string> arguments = {"--actions=200", "--seed=5",
+                                              "--system=action",
+                                              "--format=lines"};
+  const Output output = RunDemo(arguments);
+  EXPECT_FALSE(output.out.empty());
+  EXPECT_EQ(output.out, RunDemo(arguments).out);
+}
+
+TEST(DemoTest, ExplainsPlans) {
+  const Output output = RunDemo(
+      {"--db", Database(), "--system=box", "--strategy=cold", "--explain"});
+  EXPECT_EQ(output.exit_code, 0);
+  EXPECT_THAT(output.out, HasSubstr("boxes.apple"));
+  EXPECT_THAT(output.out, HasSubstr("boxes.farm"));
+}
+
+TEST(DemoTest, ExplainingKeepsJsonClean) {
+  const Output output =
+      RunDemo({"--db", Database(), "--system=box", "--strategy=cold",
+               "--explain", "--format=json"});
+  ASSERT_THAT(Lines(output.out), SizeIs(1));
+  EXPECT_EQ(json::parse(output.out).at("system"), "box");
+  EXPECT_THAT(output.err, HasSubstr("boxes.apple"));
+}
+
+TEST(DemoTest, HelpNamesEveryFlag) {
+  const Output output = RunDemo({"--help"});
+  EXPECT_EQ(output.exit_code, 0);
+  EXPECT_EQ(output.err, "");
+  for (const char* flag : {"--db", "--system", "--rows", "--strategy",
+                           "--format", "--actions", "--seed", "--explain"}) {
+    EXPECT_THAT(output.out, HasSubstr(flag));
+  }
+}
+
+// ---- What goes wrong. ----
+
+// The one line that the demo fails with.
+std::string Failure(const std::vector<std::string>& arguments) {
+  const Output output = RunDemo(arguments);
+  EXPECT_EQ(output.exit_code, 2);
+  EXPECT_THAT(output.out, IsEmpty());
+  EXPECT_THAT(Lines(output.err), SizeIs(1)) << output.err;
+  return output.err;
+}
+
+TEST(FailureTest, BadArguments) {
+  EXPECT_THAT(Failure({"--no-such-flag"}), HasSubstr("--no-such-flag"));
+  EXPECT_THAT(Failure({"action"}), HasSubstr("action"));
+  EXPECT_THAT(Failure({"--rows", "many"}), HasSubstr("--rows"));
+  EXPECT_THAT(Failure({"--rows=-1"}), HasSubstr("--rows"));
+  EXPECT_THAT(Failure({"--rows"}), HasSubstr("--rows"));
+  EXPECT_THAT(Failure({"--actions=0"}), HasSubstr("--actions"));
+  EXPECT_THAT(Failure({"--seed=abc"}), HasSubstr("--seed"));
+  EXPECT_THAT(Failure({"--strategy=hot"}), HasSubstr("cold"));
+  EXPECT_THAT(Failure({"--format=xml"}), HasSubstr("json"));
+  EXPECT_THAT(Failure({"--format=lines"}), HasSubstr("--system"));
+  EXPECT_THAT(Failure({"--db", Database(), "--seed=1"}), HasSubstr("--seed"));
+}
+
+TEST(FailureTest, UnknownSystemNamesThoseThereAre) {
+  EXPECT_THAT(Failure({"--db", Database(), "--system=feed"}),
+              HasSubstr("action, follow, box, tag"));
+}
+
+TEST(FailureTest, MissingDatabase) {
+  const std::string path = TemporaryFile("no_such.sqlite3");
+  EXPECT_THAT(Failure({"--db", path}), HasSubstr(path));
+  EXPECT_FALSE(std::filesystem::exists(path));
+}
+
+TEST(FailureTest, NoDatabase) {
+  const std::string path = TemporaryFile("text.sqlite3");
+  std::ofstream(path) << std::string(5000, 'x');
+  EXPECT_THAT(Failure({"--db", path}), HasSubstr(path));
+  EXPECT_THAT(Failure({"--db", ::testing::TempDir()}), HasSubstr("feed_demo"));
+}
+
+TEST(FailureTest, DatabaseOfSomethingElse) {
+  const std::string path = TemporaryFile("empty.sqlite3");
+  std::ofstream(path).close();
+  EXPECT_THAT(Failure({"--db", path}), HasSubstr("feed_demo"));
+}
+
+}  // namespace
+}  // namespace polyref::bench

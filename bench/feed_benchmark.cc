@@ -107,10 +107,14 @@ std::vector<Box> MakeBoxes(const Schema& schema, int64_t count) {
   return boxes;
 }
 
+// Complete before a source is built on it.
+struct FeedSchema : Schema {
+  FeedSchema() { DefineFeedTypes(*this); }
+};
+
 // Everything both sides need, made once for a benchmark.
 struct Setting {
   explicit Setting(int64_t rows) {
-    DefineFeedTypes(schema);
     boxes = MakeBoxes(schema, rows);
     loaders.Add<Apple>(FunctionLoader<Apple, int64_t>(
         [this](std::span<const int64_t> ids) { return shop.Apples(ids); }));
@@ -122,7 +126,7 @@ struct Setting {
         [this](std::span<const int64_t> ids) { return shop.Factories(ids); }));
   }
 
-  Schema schema;
+  FeedSchema schema;
   Shop shop;
   LoaderTable loaders{schema};
   std::vector<Box> boxes;

@@ -10,10 +10,12 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <charconv>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>
+#include <limits>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -47,11 +49,12 @@ enum class Format { kTable, kJson, kLines };
 
 // What the command line asks for.
 struct Arguments {
-  std::string db;        // empty: a database is made
-  std::string system;    // empty: all
-  std::string strategy;  // empty: all, or `cold` for lines
+  std::optional<std::string> db;  // a database is made if there is none
+  std::string system;             // empty: all
+  std::string strategy;           // empty: all, or `cold` for lines
   std::string format = "table";
   int64_t rows = 1000;
+  int repeats = 0;  // 0: as many as MeasureOptions says
   FeedDatabaseOptions generated;
   bool explain = false;
 
@@ -59,6 +62,12 @@ struct Arguments {
     return format == "json"    ? Format::kJson
            : format == "lines" ? Format::kLines
                                : Format::kTable;
+  }
+  MeasureOptions measure() const {
+    if (repeats == 0) return {};
+    return {.max_repeats = repeats,
+            .max_warm_repeats = repeats,
+            .budget = absl::InfiniteDuration()};
   }
   std::vector<std::string> systems() const {
     return system.empty() ? SystemNames() : std::vector{system};
@@ -92,36 +101,54 @@ CLI::Validator OneOf(const std::string& what, std::vector<std::string> names) {
   return CLI::Validator(check, absl::StrJoin(names, "|"));
 }
 
+// An option that takes a decimal number from `min` to `max`, and nothing else:
+// CLI11 itself reads 010 as eight, and -1 as a large unsigned number.
+template <typename Integer>
+CLI::Option* AddNumber(CLI::App& app, const std::string& name, Integer& out,
+                       Integer min, Integer max,
+                       const std::string& description) {
+  const auto parse = [&out, name, min, max](const std::string& text) {
+    Integer value{};
+    const char* const end = text.data() + text.size();
+    const auto [stop, error] = std::from_chars(text.data(), end, value);
+    if (error != std::errc() || stop != end || value < min || value > max) {
+      throw CLI::ValidationError(
+          name, absl::StrCat("expected a number from ", min, " to ", max,
+                             ", not '", text, "'"));
+    }
+    out = value;
+  };
+  return app.add_option_function<std::string>(name, parse, description)
+      ->type_name("N")
+      ->default_str(std::to_string(out));
+}
+
 void Describe(CLI::App& app, Arguments& args) {
   app.set_version_flag("--version", kVersion);
-  CLI::Option* db = app.add_option(
-      "--db", args.db,
-      "SQLite database made by Django; default: one is made, and removed at "
-      "the end");
+  CLI::Option* const db = app.add_option(
+      "--db", args.db, "SQLite database; default: one is made, then removed");
   app.add_option("--system", args.system, "Feed to resolve; default: all")
       ->check(OneOf("system", SystemNames()));
-  app.add_option("--rows", args.rows, "The newest so many rows; 0: all")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
+  AddNumber(app, "--rows", args.rows, int64_t{0},
+            std::numeric_limits<int64_t>::max(),
+            "Resolve the newest so many rows; 0: all");
   app.add_option("--strategy", args.strategy,
-                 "How to resolve it; default: all, or cold for lines")
+                 "How; default: all, or cold for lines")
       ->check(OneOf("strategy", StrategyNames()));
   app.add_option("--format", args.format,
-                 "A table; a JSON object for each system and strategy; or the "
-                 "lines of one system's answer")
+                 "What to print; lines: the answer itself, of one system")
       ->check(OneOf("format", {"table", "json", "lines"}))
       ->capture_default_str();
-  app.add_option("--actions", args.generated.actions,
-                 "Size of the database that is made")
-      ->check(CLI::Range(kMinFeedActions, int64_t{10'000'000}))
-      ->excludes(db)
-      ->capture_default_str();
-  app.add_option("--seed", args.generated.seed, "What decides its contents")
-      ->excludes(db)
-      ->capture_default_str();
+  AddNumber(app, "--repeats", args.repeats, 0, 10'000,
+            "Measure so many times; 0: a few, for a second at most");
+  AddNumber(app, "--actions", args.generated.actions, kMinFeedActions,
+            int64_t{10'000'000}, "Size of the database that is made")
+      ->excludes(db);
+  AddNumber(app, "--seed", args.generated.seed, uint64_t{0},
+            std::numeric_limits<uint64_t>::max(), "What decides its contents")
+      ->excludes(db);
   app.add_flag("--explain", args.explain,
-               "Show the load plan of each system before and after its run (on "
-               "standard error unless the format is table)");
+               "Show the load plan of each system before and after its run");
 }
 
 // A directory of our own that goes with this object.
@@ -267,7 +294,8 @@ class Demo {
           MeasureFeed(schema_, db_,
                       {.system = system,
                        .rows = args_.rows,
-                       .strategy = *FindStrategy(strategy)});
+                       .strategy = *FindStrategy(strategy)},
+                      args_.measure());
       if (!result.ok()) return result.status();
       if (sha256.empty()) sha256 = result->sha256;
       if (sha256 != result->sha256) disagreeing_.push_back(system);
@@ -294,6 +322,7 @@ class Demo {
     std::fflush(stdout);
   }
 
+  // On standard error where standard output is for programs.
   absl::Status PrintPlan(const std::string& system) {
     absl::StatusOr<std::string> plan =
         ExplainFeed(schema_, db_, system, args_.rows);
@@ -358,8 +387,8 @@ int Main(int argc, char** argv) {
     return Fail("--format lines prints one system: choose it with --system");
   }
   Progress progress;
-  return args.db.empty() ? RunOnGenerated(args, progress)
-                         : RunOn(args.db, args, progress);
+  return args.db.has_value() ? RunOn(*args.db, args, progress)
+                             : RunOnGenerated(args, progress);
 }
 
 }  // namespace

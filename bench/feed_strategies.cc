@@ -20,6 +20,7 @@
 #include "polyref/bench/feed_schema.h"
 #include "polyref/bench/feed_systems.h"
 #include "polyref/cache/cache_stats.h"
+#include "polyref/cache/field.h"
 #include "polyref/cache/generic_ref.h"
 #include "polyref/cache/graph_cache.h"
 #include "polyref/cache/outcome.h"

@@ -8,8 +8,10 @@
 #ifndef POLYREF_CACHE_FIELD_H_
 #define POLYREF_CACHE_FIELD_H_
 
+#include <cmath>
 #include <concepts>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -103,6 +105,9 @@ bool AssignValue(const FieldValue& value, M& member) {
   } else if constexpr (std::is_floating_point_v<M>) {
     double number;
     if (!AssignReal(value, number)) return false;
+    if (std::isfinite(number) &&
+        std::abs(number) > std::numeric_limits<M>::max())
+      return false;
     member = static_cast<M>(number);
   } else if constexpr (std::is_same_v<M, std::string>) {
     return AssignText(value, member);

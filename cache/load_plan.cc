@@ -239,7 +239,8 @@ std::vector<std::vector<ContentTypeId>> LoadPlan::PredictWaves(
          waiting_stops.end()) {
     waves.push_back(NextWave(waiting_stops));
     const std::vector<bool> before = waiting_stops;
-    for (size_t i = 0; i < stops_.size(); ++i) {
+    // From the leaves up: a stop may be answered and reached again in one wave.
+    for (size_t i = stops_.size(); i-- > 0;) {
       const auto& wave = waves.back();
       if (!before[i] ||
           std::find(wave.begin(), wave.end(), stops_[i].type) == wave.end())

@@ -55,13 +55,14 @@ absl::Status Schema::Check() const {
       complain("this type is defined twice");
     if (type.key_count_ != 1)
       complain("a type has exactly one Key, here are ", type.key_count_);
-    std::set<std::string_view> members = {type.key().name};
+    std::set<std::string_view> members;
     const auto check_member = [&](std::string_view name) {
       if (!IsMemberName(name))
         complain("'", name, "' is no name for a field or relation");
       if (!members.insert(name).second)
         complain("'", name, "' is defined twice");
     };
+    if (type.key_count_ > 0) check_member(type.key().name);
     for (const Field& field : type.fields()) check_member(field.name);
     for (const Relation& relation : type.relations()) {
       check_member(relation.name);

@@ -53,7 +53,8 @@ struct TypeState {
       : mapper(std::move(mapper)),
         table(std::move(table)),
         custom(std::move(custom)),
-        key_form(DefaultKeyForm(this->mapper.type().key().kind)),
+        key_form(
+            cache_internal::DefaultKeyForm(this->mapper.type().key().kind)),
         row(this->mapper.columns().size() + 1) {}
 
   const ContentType& type() const { return mapper.type(); }
@@ -93,7 +94,7 @@ void FindKeyForm(SqliteConnection& connection, TypeState& state) {
                               " FROM ", table, " LIMIT ", kSampledRows);
   (void)connection.Read(sql, [&](std::span<const FieldValue> row) {
     const std::optional<KeyFormFinding> finding =
-        KeyFormOf(state.type().key().kind, row[0]);
+        cache_internal::KeyFormOf(state.type().key().kind, row[0]);
     if (finding && !state.key_form.settled) state.key_form = *finding;
     return absl::OkStatus();
   });
@@ -106,11 +107,11 @@ absl::Status Compile(SqliteConnection& connection,
   std::vector<std::string> problems;
   for (TypeState& state : states) {
     if (!state.has_table()) continue;
-    absl::StatusOr<CompiledStatement> batch =
-        connection.Prepare(BatchSql(state.mapper, state.custom));
+    absl::StatusOr<CompiledStatement> batch = connection.Prepare(
+        cache_internal::BatchSql(state.mapper, state.custom));
     if (!batch.ok()) {
-      problems.push_back(Cat("options.statements[", state.type().name(), "]: ",
-                             std::string_view(batch.status().message())));
+      problems.push_back(Cat("options.statements[", state.type().name(),
+                             "]: ", batch.status().message()));
       continue;
     }
     state.batch = *std::move(batch);
@@ -197,7 +198,8 @@ absl::StatusOr<std::unique_ptr<SqliteSource::Impl>> SqliteSource::Impl::Open(
       SqliteConnection::Open(path, {.read_only = options.read_only,
                                     .busy_timeout = options.busy_timeout});
   if (!connection.ok()) return connection.status();
-  if (absl::Status status = AddKeysFunction(**connection); !status.ok())
+  if (absl::Status status = cache_internal::AddKeysFunction(**connection);
+      !status.ok())
     return In(path, status);
 
   absl::StatusOr<ContentTypeIds> ids = ContentTypeIds();
@@ -209,7 +211,7 @@ absl::StatusOr<std::unique_ptr<SqliteSource::Impl>> SqliteSource::Impl::Open(
   for (const ContentType& type : schema.types())
     mappers.emplace_back(schema, type, *ids);
   absl::StatusOr<std::vector<Table>> tables =
-      CheckTables(**connection, schema, mappers, options);
+      cache_internal::CheckTables(**connection, schema, mappers, options);
   if (!tables.ok()) return In(path, tables.status());
 
   std::vector<TypeState> states;
@@ -254,8 +256,9 @@ absl::Status SqliteSource::Impl::SelectInto(
   absl::StatusOr<TypeState*> state = StateOf(*type);
   if (!state.ok()) return In(path_, state.status());
   const RowMapper& mapper = (*state)->mapper;
-  absl::StatusOr<CompiledStatement> statement = connection_->PrepareOnce(
-      SelectSql(mapper, (*state)->custom, (*state)->table, tail));
+  absl::StatusOr<CompiledStatement> statement =
+      connection_->PrepareOnce(cache_internal::SelectSql(
+          mapper, (*state)->custom, (*state)->table, tail));
   if (!statement.ok()) return In(path_, statement.status());
   ++stats_.compiled;
   if (absl::Status status = statement->Bind(parameters); !status.ok())

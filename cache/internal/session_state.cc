@@ -44,20 +44,23 @@ void SessionState::Override(ContentTypeId type, const ObjectKey& key,
   layer(type).views.insert_or_assign(key, view);
 }
 
-View SessionState::Keep(ContentTypeId type, const ObjectKey& key,
-                        ObjectPtr object) {
+View SessionState::Settle(ContentTypeId type, const ObjectKey& key,
+                          View view) {
   if (const View* own = FindOwn(type, key)) return *own;
-  kept_.push_back(std::move(object));
-  const View view{State::kLoaded, kept_.back().get(), 0};
   Override(type, key, view);
   return view;
 }
 
+View SessionState::Keep(ContentTypeId type, const ObjectKey& key,
+                        ObjectPtr object) {
+  const void* const kept = object.get();
+  kept_.push_back(std::move(object));
+  return Settle(type, key, {State::kLoaded, kept, 0});
+}
+
 View SessionState::Accept(ContentTypeId type, const ObjectKey& key, View view) {
   if (view.state == State::kUnknown || Sees(view.since)) return view;
-  if (const View* own = FindOwn(type, key)) return *own;
-  Override(type, key, view);
-  return view;
+  return Settle(type, key, view);
 }
 
 void SessionState::SetFailure(ContentTypeId type, const ObjectKey& key,

@@ -54,13 +54,15 @@ class SessionState {
   // Sets what this session sees of the key, whatever the map says.
   void Override(ContentTypeId type, const ObjectKey& key, View view);
 
-  // Takes over an object that the map did not take, and overrides with it
-  // unless the session has something of its own for the key. Returns what it
-  // sees.
+  // The same, unless the session has something of its own for the key already.
+  // Returns what it sees.
+  View Settle(ContentTypeId type, const ObjectKey& key, View view);
+
+  // Settles on an object that the map did not take, and owns it from now on.
   View Keep(ContentTypeId type, const ObjectKey& key, ObjectPtr object);
 
-  // Makes a view of the map's part of what the session sees, if it could not
-  // see it otherwise: it is from after the session's beginning.
+  // Settles on what the map has, if the session could not see it otherwise: it
+  // is from after its beginning.
   View Accept(ContentTypeId type, const ObjectKey& key, View view);
 
   // Whether the session sees writes up to that one.

@@ -134,7 +134,7 @@ void TypeLoad::AbsorbMissing(uint32_t ordinal) {
   if (answered.ordinal) {
     session_.Accept(type_.id(), key, answered.view);
   } else {
-    session_.Override(type_.id(), key, {State::kMissing, nullptr, 0});
+    session_.Settle(type_.id(), key, {State::kMissing, nullptr, 0});
   }
   results_[ordinal].answered = true;
 }

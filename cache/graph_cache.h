@@ -30,7 +30,7 @@
 namespace polyref {
 
 namespace cache_internal {
-class CacheState;
+struct CacheState;
 }  // namespace cache_internal
 
 class GraphCache {

@@ -78,6 +78,10 @@ class Schema {
 
   // The type of that name, or null.
   const ContentType* Find(std::string_view name) const;
+  // For literals, which would become a TypeTag.
+  const ContentType* Find(const char* name) const {
+    return Find(std::string_view(name));
+  }
   // The type of that C++ class, or null; the first one defined if several share
   // the class.
   const ContentType* Find(TypeTag tag) const;

@@ -10,12 +10,12 @@
 namespace polyref {
 
 LoaderTable::LoaderTable(const Schema& schema, Source* rest)
-    : schema_(schema), rest_(rest), loaders_(schema.types().size()) {}
+    : schema_(schema), rest_(rest) {}
 
 void LoaderTable::Set(const ContentType* type,
                       std::unique_ptr<BulkLoader> loader) {
   POLYREF_CHECK(type != nullptr, "a loader for an unregistered class");
-  loaders_[static_cast<size_t>(type->id())] = std::move(loader);
+  loaders_[type->id()] = std::move(loader);
 }
 
 void LoaderTable::Load(std::vector<LoadBatch> wave) {
@@ -31,6 +31,11 @@ void LoaderTable::Load(std::vector<LoadBatch> wave) {
     }
   }
   if (!rest.empty()) rest_->Load(std::move(rest));
+}
+
+BulkLoader* LoaderTable::LoaderOf(const ContentType& type) const {
+  const auto it = loaders_.find(type.id());
+  return it == loaders_.end() ? nullptr : it->second.get();
 }
 
 BatchLimits LoaderTable::limits(const ContentType& type) const {

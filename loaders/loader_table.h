@@ -13,13 +13,16 @@
 #ifndef POLYREF_LOADERS_LOADER_TABLE_H_
 #define POLYREF_LOADERS_LOADER_TABLE_H_
 
+#include <map>
 #include <memory>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "polyref/cache/bulk_loader.h"
 #include "polyref/cache/content_type.h"
+#include "polyref/cache/generic_ref.h"
 #include "polyref/cache/schema.h"
 
 namespace polyref {
@@ -43,14 +46,13 @@ class LoaderTable : public Source {
 
  private:
   void Set(const ContentType* type, std::unique_ptr<BulkLoader> loader);
-  BulkLoader* LoaderOf(const ContentType& type) const {
-    return loaders_[static_cast<size_t>(type.id())].get();
-  }
+  // Null if it has none.
+  BulkLoader* LoaderOf(const ContentType& type) const;
   absl::Status NoLoader(const ContentType& type) const;
 
   const Schema& schema_;
   Source* const rest_;
-  std::vector<std::unique_ptr<BulkLoader>> loaders_;  // by content type id
+  std::map<ContentTypeId, std::unique_ptr<BulkLoader>> loaders_;
 };
 
 }  // namespace polyref

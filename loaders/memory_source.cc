@@ -29,7 +29,8 @@ void MemorySource::ClearLog() {
 }
 
 BatchLimits MemorySource::limits(const ContentType& type) const {
-  return tables_[static_cast<size_t>(type.id())].limits;
+  const auto it = tables_.find(type.id());
+  return it == tables_.end() ? BatchLimits{} : it->second.limits;
 }
 
 }  // namespace polyref

@@ -20,6 +20,8 @@
 
 #include "absl/status/status.h"
 #include "polyref/cache/bulk_loader.h"
+#include "polyref/cache/content_type.h"
+#include "polyref/cache/generic_ref.h"
 #include "polyref/cache/internal/check.h"
 #include "polyref/cache/object_key.h"
 #include "polyref/cache/schema.h"
@@ -29,8 +31,7 @@ namespace polyref {
 class MemorySource : public Source {
  public:
   // Borrows the schema.
-  explicit MemorySource(const Schema& schema)
-      : schema_(schema), tables_(schema.types().size()) {}
+  explicit MemorySource(const Schema& schema) : schema_(schema) {}
 
   // Adds rows, replacing those with the same key. REQUIRES: T is registered and
   // can be copied.
@@ -81,12 +82,12 @@ class MemorySource : public Source {
 
   Table& TableOf(const ContentType* type) {
     POLYREF_CHECK(type != nullptr, "rows of an unregistered class");
-    return tables_[static_cast<size_t>(type->id())];
+    return tables_[type->id()];
   }
   void Answer(LoadBatch batch);
 
   const Schema& schema_;
-  std::vector<Table> tables_;  // by content type id
+  std::map<ContentTypeId, Table> tables_;
   std::vector<std::string> log_;
   int waves_ = 0;
 };

@@ -28,15 +28,15 @@ namespace polyref {
 struct SqliteStatement {
   // A condition on the rows. A row that fails it does not exist: a reference to
   // it is missing.
-  std::string where;
+  std::string where = {};
   // What follows the table in FROM: "JOIN x ON ...", "LEFT JOIN y ON ...". It
   // should give each row once: of a row that comes twice the first one counts.
-  std::string join;
+  std::string join = {};
   // The SQL expression that fills a field instead of its column, by the name of
   // the field or foreign key; for the two columns of a generic foreign key
   // `content`, by "content.type" and "content.key". No column of the table is
   // needed then. The key is always a column.
-  std::map<std::string, std::string> columns;
+  std::map<std::string, std::string> columns = {};
 };
 
 struct SqliteOptions {

@@ -325,6 +325,13 @@ void SqliteSource::Load(std::vector<LoadBatch> wave) {
     std::move(wave[i]).Finish(std::move(statuses[i]));
 }
 
+// Measured with 1M rows in the file and SQLite's page cache of 2 MB: 300k keys
+// in random order take 730 ms, and 220 ms (plus 25 to sort) in ascending order.
+// 1,000 keys of a table that is all in memory: 0.34 ms, and 0.28 (plus 0.06).
+BatchLimits SqliteSource::limits(const ContentType&) const {
+  return {.max_keys = 0, .sorted_keys = true};
+}
+
 const ContentTypeIds& SqliteSource::content_types() const {
   return impl_->content_types();
 }

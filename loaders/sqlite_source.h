@@ -128,6 +128,9 @@ class SqliteSource final : public Source {
   // batch one statement, with one index lookup for each key.
   void Load(std::vector<LoadBatch> wave) override;
 
+  // No limit, and keys ascending: neighbours share a page.
+  BatchLimits limits(const ContentType& type) const override;
+
   // How this database numbers content types; empty if no reader was given.
   // Valid as long as the source.
   const ContentTypeIds& content_types() const;

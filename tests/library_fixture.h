@@ -87,8 +87,9 @@ class LibrarySchema : public Schema {
  public:
   LibrarySchema() {
     Define<User>("lib.user").Key("id", &User::id).Field("name", &User::name);
-    Define<Book>("lib.book").Key("id", &Book::id).ForeignKey("author",
-                                                             &Book::author);
+    Define<Book>("lib.book")
+        .Key("id", &Book::id)
+        .ForeignKey("author", &Book::author);
     Define<Movie>("lib.movie")
         .Key("id", &Movie::id)
         .ForeignKey("director", &Movie::director);
@@ -224,6 +225,12 @@ class LibraryTest : public ::testing::Test {
     if (const Book* book = got.As<Book>()) return book->title;
     if (const Movie* movie = got.As<Movie>()) return movie->title;
     return "(" + std::string(OutcomeName(got.outcome())) + ")";
+  }
+
+  // The same in a session of its own.
+  std::string ReadAnew(const GenericRef& ref) {
+    Session session = cache_.NewSession();
+    return Read(session, ref);
   }
 
   // "CODE: message".

@@ -106,7 +106,8 @@ TEST_F(PlanRunTest, MinLatencySavesTheCallWhenAuthorsAct) {
   const PrefetchReport report =
       Fetch(session, rows,
             Prefetch{"actor", "object.author"}.Order(Schedule::kMinLatency));
-  EXPECT_THAT(Calls(), UnorderedElementsAre("1: lib.user 1 2", "1: lib.book 1"));
+  EXPECT_THAT(Calls(),
+              UnorderedElementsAre("1: lib.user 1 2", "1: lib.book 1"));
   EXPECT_THAT(report.waves, SizeIs(1));
 }
 
@@ -118,9 +119,9 @@ TEST_F(PlanRunTest, LongestChainSetsTheWaves) {
       Fetch(session, rows,
             {"actor", "object.author", "target.about.director",
              "target.about.author"});
-  EXPECT_THAT(Calls(), UnorderedElementsAre("1: lib.comment 7", "2: lib.book 1",
-                                            "2: lib.movie 1",
-                                            "3: lib.user 1 2 3"));
+  EXPECT_THAT(Calls(),
+              UnorderedElementsAre("1: lib.comment 7", "2: lib.book 1",
+                                   "2: lib.movie 1", "3: lib.user 1 2 3"));
   EXPECT_THAT(report.waves, SizeIs(3));
 }
 
@@ -235,9 +236,9 @@ TEST_F(PlanRunTest, SortedKeysAscendAcrossCuts) {
 
 TEST_F(PlanRunTest, KeysOfOtherKindsAreSortedToo) {
   source_.tables().SetLimits<Country>({.sorted_keys = true});
-  const std::vector<Event> rows = Feed({{schema_.RefTo<Country>("se"),
-                                         schema_.RefTo<Country>("de"),
-                                         schema_.RefTo<Country>("")}});
+  const std::vector<Event> rows =
+      Feed({{schema_.RefTo<Country>("se"), schema_.RefTo<Country>("de"),
+             schema_.RefTo<Country>("")}});
   Session session = cache_.NewSession();
   Fetch(session, rows, {"actor", "target", "object"});
   EXPECT_THAT(Calls(), ElementsAre("1: lib.country  de se"));

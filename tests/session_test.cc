@@ -49,15 +49,14 @@ TEST_F(SessionTest, OneFeedShowsEveryOutcome) {
   source_.On<Movie>([](LoadBatch batch) {
     std::move(batch).Finish(absl::UnavailableError("projector broke"));
   });
-  const std::vector<Event> rows =
-      Feed({{U(1)},
-            {},
-            {U(99)},
-            {GenericRef::OfUnknownType(77, 5)},
-            {GenericRef(ContentTypeId{1000}, 6)},
-            {U("seven")},
-            {M(1)},
-            {U(2)}});
+  const std::vector<Event> rows = Feed({{U(1)},
+                                        {},
+                                        {U(99)},
+                                        {GenericRef::OfUnknownType(77, 5)},
+                                        {GenericRef(ContentTypeId{1000}, 6)},
+                                        {U("seven")},
+                                        {M(1)},
+                                        {U(2)}});
   Session session = cache_.NewSession();
   const PrefetchReport report = Fetch(session, rows, {"actor"});
   EXPECT_THAT(Calls(),
@@ -79,9 +78,9 @@ TEST_F(SessionTest, OneFeedShowsEveryOutcome) {
     read.push_back(Read(session, row.actor));
     errors.push_back(StatusText(session, row.actor));
   }
-  EXPECT_THAT(read, ElementsAre("Ada", "(null)", "(missing)", "(unknown_type)",
-                                "(unknown_type)", "(bad_key)", "(load_error)",
-                                "Ben"));
+  EXPECT_THAT(
+      read, ElementsAre("Ada", "(null)", "(missing)", "(unknown_type)",
+                        "(unknown_type)", "(bad_key)", "(load_error)", "Ben"));
   const std::string types =
       "there are lib.user, lib.book, lib.movie, lib.comment, lib.label, "
       "lib.country, lib.event";
@@ -244,19 +243,17 @@ TEST_F(SessionTest, MissingKeyIsAskedOnceByAll) {
 }
 
 TEST_F(SessionTest, MissingEndsWithAPut) {
-  EXPECT_EQ(cache_.NewSession().Get<User>(U(99)), nullptr);
+  EXPECT_EQ(ReadAnew(U(99)), "(missing)");
   ASSERT_TRUE(cache_.Put(User{99, "Zoe"}).ok());
-  Session session = cache_.NewSession();
-  EXPECT_EQ(Read(session, U(99)), "Zoe");
+  EXPECT_EQ(ReadAnew(U(99)), "Zoe");
   EXPECT_THAT(Calls(), ElementsAre("1: lib.user 99"));
 }
 
 TEST_F(SessionTest, MissingEndsWithAnInvalidation) {
-  EXPECT_EQ(cache_.NewSession().Get<User>(U(99)), nullptr);
+  EXPECT_EQ(ReadAnew(U(99)), "(missing)");
   source_.tables().Add<User>({{99, "Zoe"}});
   ASSERT_TRUE(cache_.Invalidate<User>(99).ok());
-  Session session = cache_.NewSession();
-  EXPECT_EQ(Read(session, U(99)), "Zoe");
+  EXPECT_EQ(ReadAnew(U(99)), "Zoe");
   EXPECT_THAT(Calls(), ElementsAre("1: lib.user 99", "2: lib.user 99"));
 }
 
@@ -333,9 +330,8 @@ TEST_P(OthersWriteTest, ChangesNothingForOpenSessions) {
   const User* ada = session.Get<User>(U(1));
   for (int i = 0; i < 3; ++i) {
     GetParam().run(cache_);
-    Session other = cache_.NewSession();
-    Read(other, U(1));
-    Read(other, U(99));
+    ReadAnew(U(1));
+    ReadAnew(U(99));
     Calls();
 
     EXPECT_EQ(session.Get<User>(U(1)), ada);
@@ -351,8 +347,8 @@ TEST_P(OthersWriteTest, ChangesNothingForOpenSessions) {
 }
 
 TEST_P(OthersWriteTest, ChangesNothingForSessionsThatDidNotReadYet) {
-  Fetch(*std::make_unique<Session>(cache_.NewSession()), Feed({{U(1), U(99)}}),
-        {"actor", "target"});
+  ReadAnew(U(1));
+  ReadAnew(U(99));
   Session session = cache_.NewSession();
   GetParam().run(cache_);
   EXPECT_EQ(Read(session, U(1)), "Ada");
@@ -368,7 +364,7 @@ TEST_P(OthersWriteTest, LeavesWhatWasTakenLaterInPlace) {
   EXPECT_EQ(late->name, "late");
   EXPECT_EQ(Read(session, U(99)), "(missing)");
   GetParam().run(cache_);
-  { Read(*std::make_unique<Session>(cache_.NewSession()), U(1)); }
+  ReadAnew(U(1));
   EXPECT_EQ(session.Get<User>(U(1)), late);
   EXPECT_EQ(late->name, "late");
   EXPECT_EQ(Read(session, U(99)), "(missing)");

@@ -50,6 +50,7 @@ void BatchState::Drop() {
 
 void BatchState::ExplainDrop(const absl::Status& reason) {
   const MutexLock lock(mutex_);
+  if (!drop_reason_.ok()) return;
   drop_reason_ = reason;
   if (dropped_) status_ = reason;
 }

@@ -57,8 +57,8 @@ class BatchState {
   void Complete(absl::Status status);
   // As Complete, for a batch that its holder let go without an answer.
   void Drop();
-  // Says why the batch is dropped, now or later. Nothing happens if it gets an
-  // answer.
+  // Says why the batch is dropped, now or later; the first reason stands.
+  // Nothing happens if it gets an answer.
   void ExplainDrop(const absl::Status& reason);
 
   // What became of a complete batch as a whole.

@@ -62,6 +62,7 @@ void TypeLoad::Absorb(BatchState& batch, std::span<const uint32_t> ordinals,
   report.status = batch.status();
   if (!report.status.ok()) {
     for (const uint32_t ordinal : ordinals) {
+      if (results_[ordinal].answered) continue;  // by a row of another batch
       FailOrdinal(ordinal, keys_[ordinal], report.status, report);
     }
     return;

@@ -345,6 +345,10 @@ View IdentityMap::Find(ContentTypeId type, const ObjectKey& key,
   return table(type).Find(key, as_of);
 }
 
+Sequence IdentityMap::LastWrite(ContentTypeId type) const {
+  return table(type).last_write();
+}
+
 Lease IdentityMap::TakeLease(ContentTypeId type, const ObjectKey& key,
                              Lease lease) {
   return table(type).TakeLease(key, lease);

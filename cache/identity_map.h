@@ -67,6 +67,10 @@ class IdentityMap {
   // opened at `as_of` or before.
   View Find(ContentTypeId type, const ObjectKey& key, Sequence as_of) const;
 
+  // The last write to a key of that type, or to all of them; 0: none yet.
+  // Cost: O(1).
+  Sequence LastWrite(ContentTypeId type) const;
+
   // ---- Loads: a lease is taken, then redeemed by an answer. ----
 
   LeaseHolder NewHolder() { return LeaseHolder{++last_holder_}; }

@@ -58,11 +58,6 @@ struct Note {
   int number = 0;
 };
 
-template <typename K>
-constexpr KeyKind kKindOf = std::is_same_v<K, int64_t> ? KeyKind::kInt64
-                            : std::is_same_v<K, Uuid>  ? KeyKind::kUuid
-                                                       : KeyKind::kText;
-
 // The i-th key of a kind.
 ObjectKey KeyNumber(KeyKind kind, int i) {
   switch (kind) {

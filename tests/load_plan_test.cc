@@ -354,8 +354,8 @@ TEST_F(LoadPlanTest, RunKeepsToTheSchedule) {
   ASSERT_TRUE(report.ok());
   EXPECT_THAT(
       source_->log(),
-      ElementsAre("1: shop.box 1", "1: shop.factory 1", "2: shop.apple 1",
-                  "2: shop.person 2 1", "2: shop.town 1", "3: shop.farm 1"));
+      ElementsAre("1: shop.factory 1", "1: shop.box 1", "2: shop.person 2 1",
+                  "2: shop.apple 1", "2: shop.town 1", "3: shop.farm 1"));
   EXPECT_EQ(report->batches(), 6);
   EXPECT_EQ(report->waves.size(), 3u);
 }

@@ -282,9 +282,10 @@ TEST_F(RowMapperTest, GenericKeyIsCanonicalForItsType) {
 }
 
 TEST_F(RowMapperTest, GenericReferenceIsNullIfEitherColumnIs) {
-  EXPECT_TRUE(TargetOf(FieldValue::Null(), FieldValue::Integer(1)).is_null());
-  EXPECT_TRUE(TargetOf(FieldValue::Integer(7), FieldValue::Null()).is_null());
-  EXPECT_TRUE(TargetOf(FieldValue::Integer(-3), FieldValue::Null()).is_null());
+  const GenericRef null;
+  EXPECT_EQ(TargetOf(FieldValue::Null(), FieldValue::Integer(1)), null);
+  EXPECT_EQ(TargetOf(FieldValue::Integer(7), FieldValue::Null()), null);
+  EXPECT_EQ(TargetOf(FieldValue::Integer(-3), FieldValue::Null()), null);
 }
 
 TEST_F(RowMapperTest, StaleAndUnboundIdsAreOfUnknownType) {

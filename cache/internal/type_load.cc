@@ -42,6 +42,10 @@ TypeLoad::~TypeLoad() {
 std::optional<uint32_t> TypeLoad::Want(const ObjectKey& key) {
   const SessionState::Failure* failure = session_.FindFailure(type_.id(), key);
   if (failure != nullptr && failure->run == run_) return std::nullopt;
+  if (map_.LastWrite(type_.id()) > began_) {
+    // The lease of a key that is here already may be gone.
+    if (const auto ordinal = FindOrdinal(key)) return ordinal;
+  }
   const uint32_t next = static_cast<uint32_t>(keys_.size());
   const Lease lease = map_.TakeLease(type_.id(), key, {holder_, next});
   if (lease.holder != holder_) {
@@ -141,11 +145,9 @@ void TypeLoad::AbsorbMissing(uint32_t ordinal) {
 }
 
 std::optional<uint32_t> TypeLoad::FindOrdinal(const ObjectKey& key) {
-  if (ordinals_.empty()) {
-    ordinals_.reserve(keys_.size());
-    for (size_t i = 0; i < keys_.size(); ++i) {
-      ordinals_.emplace(keys_[i], static_cast<uint32_t>(i));
-    }
+  while (ordinals_.size() < keys_.size()) {
+    const size_t next = ordinals_.size();
+    ordinals_.emplace(keys_[next], static_cast<uint32_t>(next));
   }
   const auto it = ordinals_.find(key);
   if (it == ordinals_.end()) return std::nullopt;

@@ -76,7 +76,8 @@ class TypeLoad {
   const Sequence began_;
   KeyList keys_;                 // by ordinal
   std::vector<Result> results_;  // by ordinal, from the wave on
-  absl::flat_hash_map<ObjectKey, uint32_t> ordinals_;  // filled when needed
+  absl::flat_hash_map<ObjectKey, uint32_t>
+      ordinals_;  // filled when needed, in order
 };
 
 // Loads everything that `loads` want: one wave, one call of the source. Returns

@@ -1,10 +1,10 @@
 // An eponymous virtual table with one ordinary column, the key, and one hidden
 // column, which takes the function's argument.
 //
-//  1. The key column has no declared type. Compared with a column of the same
-//     kind, SQLite then converts neither side, and may use that column's index:
-//     with a declared type, or with the keys as expressions, it would convert
-//     one of them or scan the table.
+//  1. The key column has no declared type. Compared with another column, it
+//     then leaves that column's index in use and, unless that is numeric, both
+//     values as they are. A numeric type, or an expression in its place, would
+//     convert text keys or scan the table.
 //  2. A plan without the argument is refused, so every cursor has its keys.
 //  3. Text is handed over as SQLITE_STATIC: it stays where it is until the
 //     statement is reset. UUIDs are written out, and copied by SQLite.

@@ -274,7 +274,7 @@ std::string LoadPlan::WavesText(
   return text;
 }
 
-std::string LoadPlan::ToString() const {
+std::string LoadPlan::StopsText() const {
   std::string text =
       Cat("plan for ", root().name(), ", ",
           schedule_ == Schedule::kMinCalls ? "as few calls as possible"
@@ -286,7 +286,11 @@ std::string LoadPlan::ToString() const {
     text += Cat(std::string(2 * depth, ' '), stop.path, " -> ",
                 schema_->type(stop.type).name(), "\n");
   }
-  return text + WavesText(PredictWaves(FirstStops()));
+  return text;
+}
+
+std::string LoadPlan::ToString() const {
+  return StopsText() + WavesText(PredictWaves(FirstStops()));
 }
 
 }  // namespace polyref

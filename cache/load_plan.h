@@ -38,8 +38,12 @@ class LoadPlan {
   const ContentType& root() const { return schema_->type(stops_[0].type); }
   Schedule schedule() const { return schedule_; }
 
-  // The paths as a tree, and the waves and calls it takes at most.
+  // The paths and the types each leads to, then the waves and calls it takes at
+  // most.
   std::string ToString() const;
+
+  // The first part of it: a line a stop.
+  std::string StopsText() const;
 
   // ---- For those who run a plan. ----
 

@@ -127,13 +127,9 @@ TEST_F(ExplainTest, StoryBefore) {
             "  content -> shop.apple\n"
             "    content.farm -> shop.farm\n"
             "  content -> shop.chocolate\n"
-            "wave 1: shop.apple, shop.chocolate\n"
-            "wave 2: shop.farm\n"
-            "at most 3 calls in 2 waves\n"
-            "for these 6 rows, with what is in memory: 1 hits, 1 known "
-            "missing, 2 misses\n"
-            "  shop.farm: 1 keys to load\n"
-            "  shop.apple: 1 keys to load\n"
+            "rows: 6, hits: 1, known missing: 1, misses: 2\n"
+            "keys to load: shop.farm 1\n"
+            "keys to load: shop.apple 1\n"
             "wave 1: shop.apple\n"
             "wave 2: shop.farm\n"
             "at most 2 calls in 2 waves\n");
@@ -161,13 +157,9 @@ TEST_F(ExplainTest, NothingInMemory) {
             "  content -> shop.chocolate\n"
             "  content -> shop.box\n"
             "  content -> shop.person\n"
-            "wave 1: shop.farm, shop.apple, shop.chocolate, shop.box, "
-            "shop.person\n"
-            "at most 5 calls in 1 wave\n"
-            "for these 4 rows, with what is in memory: 0 hits, 0 known "
-            "missing, 4 misses\n"
-            "  shop.apple: 2 keys to load\n"
-            "  shop.chocolate: 1 keys to load\n"
+            "rows: 4, hits: 0, known missing: 0, misses: 4\n"
+            "keys to load: shop.apple 2\n"
+            "keys to load: shop.chocolate 1\n"
             "wave 1: shop.apple, shop.chocolate\n"
             "at most 2 calls in 1 wave\n");
   EXPECT_EQ(After(boxes, {"content"}),
@@ -182,10 +174,7 @@ TEST_F(ExplainTest, AllInMemory) {
   EXPECT_EQ(Before(boxes, {"content[shop.apple]"}),
             "plan for shop.box, as few calls as possible\n"
             "  content -> shop.apple\n"
-            "wave 1: shop.apple\n"
-            "at most 1 call in 1 wave\n"
-            "for these 2 rows, with what is in memory: 2 hits, 0 known "
-            "missing, 0 misses\n"
+            "rows: 2, hits: 2, known missing: 0, misses: 0\n"
             "at most 0 calls in 0 waves\n");
   EXPECT_EQ(After(boxes, {"content[shop.apple]"}),
             "done: 0 calls in 0 waves for 2 rows\n"
@@ -197,10 +186,7 @@ TEST_F(ExplainTest, NoRows) {
   EXPECT_EQ(Before(nobody, Prefetch({"boss"}).Order(Schedule::kMinLatency)),
             "plan for shop.person, as few waves as possible\n"
             "  boss -> shop.person\n"
-            "wave 1: shop.person\n"
-            "at most 1 call in 1 wave\n"
-            "for these 0 rows, with what is in memory: 0 hits, 0 known "
-            "missing, 0 misses\n"
+            "rows: 0, hits: 0, known missing: 0, misses: 0\n"
             "at most 0 calls in 0 waves\n");
   EXPECT_EQ(After(nobody, {"boss"}),
             "done: 0 calls in 0 waves for 0 rows\n"
@@ -228,12 +214,8 @@ TEST_F(ExplainTest, PredictsPartialMemory) {
             "plan for shop.person, as few calls as possible\n"
             "  boss -> shop.person\n"
             "    boss.boss -> shop.person\n"
-            "wave 1: shop.person\n"
-            "wave 2: shop.person\n"
-            "at most 2 calls in 2 waves\n"
-            "for these 2 rows, with what is in memory: 1 hits, 0 known "
-            "missing, 2 misses\n"
-            "  shop.person: 2 keys to load\n"
+            "rows: 2, hits: 1, known missing: 0, misses: 2\n"
+            "keys to load: shop.person 2\n"
             "wave 1: shop.person\n"
             "wave 2: shop.person\n"
             "at most 2 calls in 2 waves\n");
@@ -249,10 +231,7 @@ TEST_F(ExplainTest, RowsAreInMemory) {
   EXPECT_EQ(Before(rows, {"boss"}),
             "plan for shop.person, as few calls as possible\n"
             "  boss -> shop.person\n"
-            "wave 1: shop.person\n"
-            "at most 1 call in 1 wave\n"
-            "for these 2 rows, with what is in memory: 2 hits, 0 known "
-            "missing, 0 misses\n"
+            "rows: 2, hits: 2, known missing: 0, misses: 0\n"
             "at most 0 calls in 0 waves\n");
 }
 

@@ -293,6 +293,15 @@ TEST_P(IdentityMapTest, LoadAfterAnInvalidatedTypeIsNotSeenBefore) {
   EXPECT_EQ(Live(), 1u);
 }
 
+TEST_P(IdentityMapTest, FloorStandsForItsReadersThoughAnotherIsRaised) {
+  Load(0, 1);
+  map_->InvalidateType(kFirst);
+  const Sequence reader = map_->OpenReader();
+  map_->InvalidateType(kFirst);
+  EXPECT_EQ(FindAt(0, reader), "unknown");
+  map_->CloseReader(reader);
+}
+
 TEST_P(IdentityMapTest, OldVersionsEndWithTheirReaders) {
   const Sequence a = map_->OpenReader();
   for (int number : {1, 2, 3}) Put(0, number);

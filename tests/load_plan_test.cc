@@ -70,6 +70,7 @@ struct Box {
 struct Label {
   int64_t id;
   GenericRef target;
+  Ref<Person> owner;
 };
 
 // Of no type.
@@ -103,7 +104,8 @@ void DefineShop(Schema& schema) {
       .ForeignKey("owner", &Box::owner);
   schema.Define<Label>("shop.label")
       .Key("id", &Label::id)
-      .GenericForeignKey("target", "type_id", "target_id", &Label::target);
+      .GenericForeignKey("target", "type_id", "target_id", &Label::target)
+      .ForeignKey("owner", &Label::owner);
 }
 
 class LoadPlanTest : public testing::Test {
@@ -220,7 +222,7 @@ TEST_F(LoadPlanTest, PathThatNoTypeHas) {
             "'colour'; shop.farm has no relations; shop.town has no relations; "
             "shop.factory has town; shop.apple has farm; shop.chocolate has "
             "factory; shop.person has boss; shop.box has content, owner; "
-            "shop.label has target");
+            "shop.label has target, owner");
 }
 
 TEST_F(LoadPlanTest, UnknownTypeInBrackets) {
@@ -261,13 +263,20 @@ TEST_F(LoadPlanTest, ErrorDeepInALongPath) {
   EXPECT_EQ(Problem<Label>({"target[shop.box].owner.boss.boss.boss.farm"}),
             "path 'target[shop.box].owner.boss.boss.boss.farm' of shop.label: "
             "no type here has the relation 'farm'; shop.person has boss");
-  // Only the boxes of the step before count: the choices are theirs.
+}
+
+TEST_F(LoadPlanTest, EachTypeIsListedOnce) {
+  // Boxes and labels both lead to persons.
+  EXPECT_EQ(Problem<Label>({"target.owner.farm"}),
+            "path 'target.owner.farm' of shop.label: no type here has the "
+            "relation 'farm'; shop.person has boss");
+  // Some lead on, though not to that type, and some do not.
   EXPECT_EQ(Problem<Label>({"target.target.owner[shop.farm]"}),
             "path 'target.target.owner[shop.farm]' of shop.label: no reference "
             "leads to shop.farm; shop.farm has no relations; shop.town has no "
             "relations; shop.factory has town; shop.apple has farm; "
             "shop.chocolate has factory; shop.person has boss; shop.box.owner "
-            "leads to shop.person; shop.label has target");
+            "leads to shop.person; shop.label.owner leads to shop.person");
 }
 
 TEST_F(LoadPlanTest, OneBadPathSpoilsAll) {
@@ -345,9 +354,9 @@ TEST_F(LoadPlanTest, TypesBeyondTheAdmissibleAreLeftOut) {
 
 TEST_F(LoadPlanTest, RunKeepsToTheSchedule) {
   // Persons are met at every depth, and wait for the boxes.
-  const std::vector<Label> labels = {{1, schema_.RefTo<Box>(1)},
-                                     {2, schema_.RefTo<Person>(2)},
-                                     {3, schema_.RefTo<Factory>(1)}};
+  const std::vector<Label> labels = {{1, schema_.RefTo<Box>(1), {}},
+                                     {2, schema_.RefTo<Person>(2), {}},
+                                     {3, schema_.RefTo<Factory>(1), {}}};
   const Prefetch what = {"target.owner", "target.content.farm", "target.town"};
   Session session = cache_->NewSession();
   const absl::StatusOr<PrefetchReport> report = session.Prefetch(labels, what);

@@ -489,6 +489,20 @@ TEST_F(LateAnswerTest, BatchMovedAwayOutlivesTheException) {
             "INTERNAL: loading lib.movie 1: the source threw: no disk");
 }
 
+// An exception that takes a batch with it, and drops it once it was handled.
+struct Thief : std::runtime_error {
+  explicit Thief(LoadBatch batch)
+      : std::runtime_error("stolen"),
+        batch(std::make_shared<LoadBatch>(std::move(batch))) {}
+  std::shared_ptr<LoadBatch> batch;
+};
+
+TEST_F(LateAnswerTest, BatchDroppedAfterTheExceptionTellsItsText) {
+  source_.On<User>([](LoadBatch batch) { throw Thief(std::move(batch)); });
+  EXPECT_EQ(StatusText(session_, U(1)),
+            "INTERNAL: loading lib.user 1: the source threw: stolen");
+}
+
 TEST_F(LateAnswerTest, BatchMayBeFinishedByTheNextCall) {
   // The source holds a batch back until another call comes, which is made from
   // within a load of the same wave.
@@ -749,6 +763,23 @@ TEST_F(ReentrantTest, InvalidationBeforeItsWaveAsksTheKeyOnce) {
   EXPECT_EQ(report.absent(), 0);
   EXPECT_EQ(report.anomalies(), 0);
   EXPECT_EQ(Read(session_, U(2)), "Ben");
+}
+
+TEST_F(ReentrantTest, KeysFoundAfterAnInvalidationMayFail) {
+  source_.tables().Add<Book>({{2, "Persuasion", Ref<User>(3)}});
+  Before<Book>([&] { EXPECT_TRUE(cache_.Invalidate<User>(2).ok()); });
+  AnswerWith<User>([](LoadBatch& batch) {
+    batch.Put(User{2, "b"});
+    batch.Fail(3, absl::UnavailableError("busy"));
+  });
+  const std::vector<Event> rows = Feed({{U(2), B(1)}, {{}, B(2)}});
+  const PrefetchReport report =
+      Fetch(session_, rows, {"actor", "target.author"});
+  EXPECT_THAT(Calls(), ElementsAre("1: lib.book 1 2", "2: lib.user 2 3"));
+  EXPECT_EQ(report.failed(), 1);
+  EXPECT_EQ(report.anomalies(), 0);
+  EXPECT_EQ(Read(session_, U(2)), "b");
+  EXPECT_EQ(Read(session_, U(3)), "(load_error)");
 }
 
 TEST_F(ReentrantTest, PutBeforeItsWaveIsSeenByAll) {

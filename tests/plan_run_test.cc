@@ -379,53 +379,5 @@ TEST_F(PlanRunTest, PlanServesManySessions) {
   }
 }
 
-TEST_F(PlanRunTest, ExplainPredictsAndLoadsNothing) {
-  const std::vector<Event> rows =
-      Feed({{U(1), {}, B(1)}, {U(2), {}, B(1)}, {U(9)}});
-  ASSERT_TRUE(cache_.Put(User{1, "Ada"}).ok());
-  ASSERT_TRUE(cache_.Erase<User>(9).ok());
-  Session session = cache_.NewSession();
-  const Prefetch what = {"actor[lib.user]", "object[lib.book].author"};
-  const absl::StatusOr<std::string> before = session.Explain(rows, what);
-  ASSERT_TRUE(before.ok()) << before.status();
-  EXPECT_EQ(*before,
-            "plan for lib.event, as few calls as possible\n"
-            "  actor -> lib.user\n"
-            "  object -> lib.book\n"
-            "    object.author -> lib.user\n"
-            "wave 1: lib.book\n"
-            "wave 2: lib.user\n"
-            "at most 2 calls in 2 waves\n"
-            "for these 3 rows, with what is in memory: 1 hits, 1 known "
-            "missing, 3 misses\n"
-            "  lib.user: 1 keys to load\n"
-            "  lib.book: 1 keys to load\n"
-            "wave 1: lib.book\n"
-            "wave 2: lib.user\n"
-            "at most 2 calls in 2 waves\n");
-  EXPECT_THAT(Calls(), IsEmpty());
-
-  // It leaves no lease behind.
-  Fetch(session, rows, what);
-  EXPECT_THAT(Calls(), ElementsAre("1: lib.book 1", "2: lib.user 2"));
-}
-
-TEST_F(PlanRunTest, ExplainOfWhatIsKnownPredictsNoCalls) {
-  const std::vector<Event> rows = Feed({{U(1)}});
-  Session session = cache_.NewSession();
-  Fetch(session, rows, {"actor"});
-  const absl::StatusOr<std::string> text =
-      session.Explain(rows, {"actor[lib.user]"});
-  ASSERT_TRUE(text.ok()) << text.status();
-  EXPECT_EQ(*text,
-            "plan for lib.event, as few calls as possible\n"
-            "  actor -> lib.user\n"
-            "wave 1: lib.user\n"
-            "at most 1 call in 1 wave\n"
-            "for these 1 rows, with what is in memory: 1 hits, 0 known "
-            "missing, 0 misses\n"
-            "at most 0 calls in 0 waves\n");
-}
-
 }  // namespace
 }  // namespace polyref

@@ -1,8 +1,8 @@
 #include "polyref/cache/prefetch.h"
 
+#include <ostream>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"

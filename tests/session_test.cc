@@ -1,10 +1,13 @@
 // What a session reads: every outcome, and one consistent view until it ends.
 #include "polyref/cache/session.h"
 
+#include <array>
 #include <cstdint>
+#include <cstdlib>
 #include <functional>
 #include <memory>
 #include <optional>
+#include <random>
 #include <string>
 #include <utility>
 #include <vector>
@@ -528,6 +531,16 @@ TEST_F(SessionTest, SessionBetweenInvalidationsSeesNothingFromBefore) {
   EXPECT_THAT(Calls(), ElementsAre("1: lib.user 1"));
 }
 
+TEST_F(SessionTest, OldestSessionSeesNothingFromBeforeItsFloor) {
+  EXPECT_EQ(ReadAnew(U(1)), "Ada");
+  source_.tables().Add<User>({{1, "Ada II"}});
+  cache_.InvalidateAll();
+  Session session = cache_.NewSession();
+  cache_.InvalidateAll();
+  EXPECT_EQ(Read(session, U(1)), "Ada II");
+  EXPECT_THAT(Calls(), ElementsAre("1: lib.user 1", "2: lib.user 1"));
+}
+
 TEST_F(SessionTest, EachFloorHidesWhatIsBelow) {
   std::vector<Session> sessions;
   std::vector<const User*> seen;
@@ -699,6 +712,133 @@ TEST_F(SessionTest, OthersWritesDoNotTouchRows) {
   cache_.InvalidateAll();
   EXPECT_EQ(session.Get<User>(U(5)), &rows[0]);
 }
+
+// ---- Many sessions at random, against what each must see. ----
+
+class SessionModelTest : public SessionTest,
+                         public ::testing::WithParamInterface<uint64_t> {
+ protected:
+  static constexpr int kKeys = 4;
+
+  // What is known of a user, by name: "?" nothing, "(missing)", or the name.
+  using Known = std::array<std::string, kKeys>;
+
+  struct Reader {
+    Session session;
+    // What this session must see; "?" until it has read the key, if nothing
+    // was known.
+    Known sees;
+    std::array<const User*, kKeys> pointers = {};
+  };
+
+  int Below(int bound) { return static_cast<int>(random_() % bound); }
+  std::string NewName() { return "v" + std::to_string(++versions_); }
+
+  void Open() {
+    if (readers_.size() < 5) readers_.push_back({cache_.NewSession(), now_});
+  }
+
+  void WriteSomething() {
+    const int key = Below(kKeys);
+    const std::string name = NewName();
+    switch (Below(6)) {
+      case 0:
+      case 1:
+        ASSERT_TRUE(cache_.Put(User{key, name}).ok());
+        now_[key] = name;
+        return;
+      case 2:
+        ASSERT_TRUE(cache_.Erase<User>(key).ok());
+        now_[key] = "(missing)";
+        return;
+      case 3:
+        ASSERT_TRUE(cache_.Invalidate<User>(key).ok());
+        now_[key] = "?";
+        return;
+      case 4:
+        ASSERT_TRUE(cache_.InvalidateType<User>().ok());
+        now_.fill("?");
+        return;
+      case 5:
+        ASSERT_TRUE(cache_.Prime(User{key, name}).ok());
+        // An object that was loaded may be there.
+        if (now_[key] == "(missing)") now_[key] = name;
+        if (now_[key] == "?") now_[key] = ReadAnew(U(key));
+        return;
+    }
+  }
+
+  void PutThrough(Reader& reader) {
+    const int key = Below(kKeys);
+    const std::string name = NewName();
+    ASSERT_TRUE(reader.session.Put(User{key, name}).ok());
+    now_[key] = reader.sees[key] = name;
+    reader.pointers[key] = nullptr;
+  }
+
+  void Refresh(Reader& reader) {
+    reader.session.Refresh();
+    reader.sees = now_;
+    reader.pointers = {};
+  }
+
+  void PrefetchSome(Reader& reader) {
+    rows_.push_back(std::make_unique<std::vector<Event>>(
+        Feed({{U(Below(kKeys)), U(Below(kKeys)), U(Below(kKeys))}})));
+    Fetch(reader.session, *rows_.back(), {"actor", "target", "object"});
+  }
+
+  void Check(Reader& reader) {
+    for (int key = 0; key < kKeys; ++key) {
+      const std::string read = Read(reader.session, U(key));
+      if (reader.sees[key] == "?") reader.sees[key] = read;
+      ASSERT_EQ(read, reader.sees[key]) << "user " << key;
+      const User* user = reader.session.Get<User>(U(key));
+      if (reader.pointers[key] == nullptr) reader.pointers[key] = user;
+      ASSERT_EQ(user, reader.pointers[key]) << "user " << key;
+    }
+  }
+
+  std::mt19937_64 random_;
+  int versions_ = 0;
+  Known now_ = {"?", "?", "?", "?"};
+  std::vector<std::unique_ptr<std::vector<Event>>> rows_;
+  std::vector<Reader> readers_;
+};
+
+TEST_P(SessionModelTest, EverySessionKeepsItsView) {
+  // POLYREF_TEST_SEED repeats a run that failed.
+  const char* given = std::getenv("POLYREF_TEST_SEED");
+  const uint64_t seed =
+      given == nullptr ? GetParam() : std::strtoull(given, nullptr, 10);
+  SCOPED_TRACE("POLYREF_TEST_SEED=" + std::to_string(seed));
+  random_.seed(seed);
+  const int before = Alive::count;
+  for (int step = 0; step < 2000 && !HasFatalFailure(); ++step) {
+    SCOPED_TRACE("step " + std::to_string(step));
+    const int action = Below(8);
+    if (action == 0 || readers_.empty()) {
+      Open();
+      continue;
+    }
+    Reader& reader =
+        readers_[static_cast<size_t>(Below(static_cast<int>(readers_.size())))];
+    if (action == 1) readers_.erase(readers_.begin());
+    if (action == 2) PutThrough(reader);
+    if (action == 3) Refresh(reader);
+    if (action == 4) PrefetchSome(reader);
+    if (action == 5) Check(reader);
+    if (action >= 6) WriteSomething();
+    cache_.CheckInvariants();
+  }
+  readers_.clear();
+  EXPECT_EQ(cache_.Stats().retired_objects, 0);
+  // At most one object a key stays behind.
+  EXPECT_LE(Alive::count - before, kKeys);
+}
+
+INSTANTIATE_TEST_SUITE_P(Seeds, SessionModelTest,
+                         ::testing::Values(1, 2, 3, 4, 5));
 
 // ---- Wrong questions. ----
 

@@ -143,14 +143,14 @@ std::vector<bool> PlanRun::WaitingStops() const {
 }
 
 std::string PlanRun::Picture() const {
-  std::string text = Cat(plan_.ToString(), "for these ", report_.rows,
-                         " rows, with what is in memory: ", report_.hits,
-                         " hits, ", report_.known_missing, " known missing, ",
-                         report_.misses, " misses\n");
+  std::string text =
+      Cat(plan_.StopsText(), "rows: ", report_.rows, ", hits: ", report_.hits,
+          ", known missing: ", report_.known_missing,
+          ", misses: ", report_.misses, "\n");
   for (const auto& load : loads_) {
     if (load == nullptr || load->keys().empty()) continue;
-    text += Cat("  ", load->type().name(), ": ", load->keys().size(),
-                " keys to load\n");
+    text += Cat("keys to load: ", load->type().name(), " ", load->keys().size(),
+                "\n");
   }
   return text + plan_.WavesText(plan_.PredictWaves(WaitingStops()));
 }

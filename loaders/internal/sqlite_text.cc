@@ -1,5 +1,8 @@
 // A batch is one flat SELECT: the keys, the table, the custom join. CROSS JOIN
 // makes SQLite go through the keys and look each up, never the other way round.
+// unlikely() makes it use the index for that, even where statistics, perhaps
+// old ones, tell of so few rows that reading all of them seems as good. (One
+// case is left: an integer key, and statistics that tell of a single row.)
 //
 // A Select of a plain table is flat too. That of a customised type has a
 // subquery in place of the table, under the table's name, so that the tail sees
@@ -123,10 +126,10 @@ std::string BatchSql(const RowMapper& mapper, const SqliteStatement& custom) {
     selected.push_back(Expression(mapper, custom, column));
   const std::string match = Cat(Qualified(type.table(), type.key().column),
                                 " = ", Qualified(kKeysFunction, kKeyColumn));
-  std::string sql =
-      Cat("SELECT ", absl::StrJoin(selected, ", "), ", ", kKeysFunction,
-          ".rowid FROM ", kKeysFunction, "(?1) CROSS JOIN ",
-          Quoted(type.table()), Lines(custom.join), " WHERE ", match);
+  std::string sql = Cat("SELECT ", absl::StrJoin(selected, ", "), ", ",
+                        kKeysFunction, ".rowid FROM ", kKeysFunction,
+                        "(?1) CROSS JOIN ", Quoted(type.table()),
+                        Lines(custom.join), " WHERE unlikely(", match, ")");
   // Text keys are equal byte for byte, even where the column's collation says
   // more. The first comparison is for that collation's index.
   if (type.key().kind == KeyKind::kText)

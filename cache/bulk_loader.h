@@ -21,7 +21,8 @@
 // order, add rows that nobody asked for (they are cached under their own key,
 // and never handed out for another), finish a batch later and on any thread. It
 // may also read from the very session that asks, while its Load call runs:
-// other keys load as usual, a key that is being loaded reads as a load error.
+// other keys load as usual; a key that the waiting call is loading, or has
+// still to load, reads as a load error.
 //
 // What happens when it goes wrong: a batch that is dropped without Finish,
 // finished with an error, or whose loader throws, fails as a whole: its keys
@@ -52,9 +53,8 @@ class BatchState;
 void LoadGuarded(BulkLoader& loader, LoadBatch batch);
 }  // namespace cache_internal
 
-// One question and its answer. Move-only; used by one thread at a time. Calls
-// other than keys() and content_type() are not allowed once the batch is
-// finished or moved from.
+// One question and its answer. Move-only; used by one thread at a time. Once it
+// is finished or moved from it can only be assigned to or destroyed.
 class LoadBatch {
  public:
   explicit LoadBatch(std::shared_ptr<cache_internal::BatchState> state);
@@ -116,6 +116,7 @@ class BulkLoader {
   // fails with the exception's text.
   virtual void Load(LoadBatch batch) = 0;
 
+  // How its batches are cut. Must not throw.
   virtual BatchLimits limits() const { return {}; }
 };
 
@@ -129,7 +130,7 @@ class Source {
   // with the exception's text.
   virtual void Load(std::vector<LoadBatch> wave) = 0;
 
-  // How batches of that type are cut.
+  // How batches of that type are cut. Must not throw.
   virtual BatchLimits limits(const ContentType& type) const {
     (void)type;
     return {};

@@ -36,25 +36,6 @@ std::string BatchText(const BatchReport& batch) {
   return text;
 }
 
-// "references: 6 = 4 hits + 2 misses", without what there is none of.
-std::string ReferencesText(const PrefetchReport& report) {
-  std::string text = Cat("references: ", report.references);
-  const char* separator = " = ";
-  const auto add = [&](int64_t count, std::string_view what) {
-    if (count == 0) return;
-    text += Cat(separator, count, " ", what);
-    separator = " + ";
-  };
-  add(report.hits, "hits");
-  add(report.misses, "misses");
-  add(report.known_missing, "known missing");
-  add(report.null, "null");
-  add(report.unknown_type, "of unknown type");
-  add(report.bad_key, "bad keys");
-  add(report.excluded, "excluded");
-  return text + "\n";
-}
-
 }  // namespace
 
 int64_t PrefetchReport::batches() const {
@@ -101,7 +82,25 @@ std::string PrefetchReport::ToString() const {
   text += Cat("done: ", batches(), batches() == 1 ? " call" : " calls", " in ",
               waves.size(), waves.size() == 1 ? " wave" : " waves", " for ",
               rows, " rows\n");
-  return text + ReferencesText(*this);
+  return text + ReferencesText();
+}
+
+std::string PrefetchReport::ReferencesText() const {
+  std::string text = Cat("references: ", references);
+  const char* separator = " = ";
+  const auto add = [&](int64_t count, std::string_view what) {
+    if (count == 0) return;
+    text += Cat(separator, count, " ", what);
+    separator = " + ";
+  };
+  add(hits, "hits");
+  add(misses, "misses");
+  add(known_missing, "known missing");
+  add(null, "null");
+  add(unknown_type, "of unknown type");
+  add(bad_key, "bad keys");
+  add(excluded, "excluded");
+  return text + "\n";
 }
 
 int64_t CacheStats::batches() const { return Sum(types, &TypeStats::batches); }

@@ -57,6 +57,10 @@ struct PrefetchReport {
 
   // The picture of a plan's run: a line a wave, then the references.
   std::string ToString() const;
+
+  // The last part of it: "references: 6 = 4 hits + 2 misses", without what
+  // there is none of.
+  std::string ReferencesText() const;
 };
 
 // What a cache did for one content type since it was made.
@@ -68,8 +72,8 @@ struct TypeStats {
   int64_t absent = 0;
   int64_t failed = 0;
   int64_t anomalies = 0;
-  int64_t objects = 0;  // held now
-  int64_t missing = 0;  // keys known to have no row, held now
+  int64_t objects = 0;  // current ones
+  int64_t missing = 0;  // keys known to have no row now
 };
 
 struct CacheStats {
@@ -77,8 +81,9 @@ struct CacheStats {
       types;          // every type of the schema, in the order of definition
   int64_t waves = 0;  // calls of the source
   int64_t open_sessions = 0;
-  int64_t retired_objects =
-      0;  // replaced or removed, but kept for a session that may have read them
+  // Objects and absences that were replaced, and are kept for a session that
+  // may have read them.
+  int64_t old_versions = 0;
 
   // Sums over the types.
   int64_t batches() const;

@@ -87,6 +87,18 @@ constexpr FieldKind FieldKindOf() {
   if constexpr (std::is_same_v<M, Uuid>) return FieldKind::kUuid;
 }
 
+// Whether M, any integer or character type, can hold the number.
+template <typename M>
+constexpr bool Fits(int64_t number) {
+  if constexpr (std::is_signed_v<M>) {
+    return number >= std::numeric_limits<M>::min() &&
+           number <= std::numeric_limits<M>::max();
+  } else {
+    return number >= 0 &&
+           static_cast<uint64_t>(number) <= std::numeric_limits<M>::max();
+  }
+}
+
 template <typename M>
 bool AssignValue(const FieldValue& value, M& member) {
   if constexpr (std::is_enum_v<M>) {
@@ -99,8 +111,7 @@ bool AssignValue(const FieldValue& value, M& member) {
     member = number != 0;
   } else if constexpr (std::is_integral_v<M>) {
     int64_t number;
-    if (!AssignInteger(value, number) || !std::in_range<M>(number))
-      return false;
+    if (!AssignInteger(value, number) || !Fits<M>(number)) return false;
     member = static_cast<M>(number);
   } else if constexpr (std::is_floating_point_v<M>) {
     double number;

@@ -108,7 +108,7 @@ CacheStats GraphCache::Stats() const {
   }
   stats.waves = state_->waves;
   stats.open_sessions = static_cast<int64_t>(state_->map.reader_count());
-  stats.retired_objects = static_cast<int64_t>(state_->map.retired_count());
+  stats.old_versions = static_cast<int64_t>(state_->map.retired_count());
   return stats;
 }
 

@@ -50,7 +50,8 @@ class IdentityMap {
   struct View {
     State state = State::kUnknown;
     const void* object = nullptr;  // if kLoaded
-    Sequence since = 0;            // the write that made it so; 0: a load
+    // The write that made it so, or for a load, that opened the gap it filled.
+    Sequence since = 0;
   };
 
   // ---- Readers. ----

@@ -21,6 +21,22 @@ namespace polyref {
 using cache_internal::Cat;
 using cache_internal::InvalidArgument;
 
+namespace {
+
+// Adds to a relation what follows from it in any number of steps (Warshall).
+void Close(std::vector<std::vector<bool>>& relation) {
+  const size_t count = relation.size();
+  for (size_t via = 0; via < count; ++via) {
+    for (size_t a = 0; a < count; ++a) {
+      for (size_t b = 0; relation[a][via] && b < count; ++b) {
+        if (relation[via][b]) relation[a][b] = true;
+      }
+    }
+  }
+}
+
+}  // namespace
+
 class LoadPlan::Builder {
  public:
   Builder(const Schema& schema, LoadPlan& plan)
@@ -32,6 +48,7 @@ class LoadPlan::Builder {
       std::set<int32_t> next;
       for (const int32_t stop : here) Follow(stop, steps[i], next);
       if (next.empty()) return LeadsNowhere(steps, i, here);
+      if (plan_.stops_.size() > kMaxStops) return TooManyStops(steps);
       here = std::move(next);
     }
     return absl::OkStatus();
@@ -146,6 +163,13 @@ class LoadPlan::Builder {
                            plan_.root().name(), ": ", problem, offers);
   }
 
+  absl::Status TooManyStops(const Prefetch::Steps& steps) const {
+    return InvalidArgument("path '", PathText(steps), "' of ",
+                           plan_.root().name(),
+                           ": the paths lead to more than ", kMaxStops,
+                           " places; name the content types in brackets");
+  }
+
   static bool IsField(const ContentType& type, const std::string& name) {
     if (type.key().name == name) return true;
     return std::any_of(type.fields().begin(), type.fields().end(),
@@ -169,8 +193,7 @@ absl::StatusOr<LoadPlan> LoadPlan::Make(const Schema& schema,
                                         const ContentType& root,
                                         const Prefetch& prefetch) {
   if (!prefetch.status().ok()) return prefetch.status();
-  LoadPlan plan;
-  plan.schema_ = &schema;
+  LoadPlan plan(schema);
   plan.schedule_ = prefetch.schedule();
   Builder builder(schema, plan);
   builder.AddStop(root.id(), "");
@@ -194,8 +217,8 @@ std::vector<ContentTypeId> LoadPlan::NextWave(
   }
   if (schedule_ == Schedule::kMinLatency) return types;
 
-  // feeds[a][b]: waiting objects of type a may lead to type b, in any number of
-  // steps (Warshall's closure: a type that is fed may feed on).
+  // feeds[a][b]: waiting objects of type a may lead to type b, at once or
+  // through other waiting types.
   const size_t count = types.size();
   std::vector<std::vector<bool>> feeds(count, std::vector<bool>(count));
   for (size_t i = 0; i < stops_.size(); ++i) {
@@ -205,13 +228,7 @@ std::vector<ContentTypeId> LoadPlan::NextWave(
       if (stops_[i].feeds[static_cast<size_t>(types[b])]) fed[b] = true;
     }
   }
-  for (size_t via = 0; via < count; ++via) {
-    for (size_t a = 0; a < count; ++a) {
-      for (size_t b = 0; feeds[a][via] && b < count; ++b) {
-        if (feeds[via][b]) feeds[a][b] = true;
-      }
-    }
-  }
+  Close(feeds);
 
   std::vector<ContentTypeId> ready;
   for (size_t b = 0; b < count; ++b) {
@@ -269,9 +286,27 @@ std::string LoadPlan::WavesText(
     text += "\n";
     calls += waves[i].size();
   }
-  text += Cat("at most ", calls, calls == 1 ? " call" : " calls", " in ",
-              waves.size(), waves.size() == 1 ? " wave\n" : " waves\n");
+  const bool bounded = schedule_ == Schedule::kMinCalls && !HasCycle();
+  text += Cat(bounded ? "at most " : "about ", calls,
+              calls == 1 ? " call" : " calls", " in ", waves.size(),
+              waves.size() == 1 ? " wave\n" : " waves\n");
   return text;
+}
+
+// Whether objects of some type can lead to others of that type.
+bool LoadPlan::HasCycle() const {
+  const size_t count = schema_->types().size();
+  std::vector<std::vector<bool>> leads(count, std::vector<bool>(count));
+  for (const Stop& stop : stops_) {
+    if (stop.path.empty()) continue;
+    std::vector<bool>& from = leads[static_cast<size_t>(stop.type)];
+    for (size_t to = 0; to < count; ++to) from[to] = from[to] || stop.feeds[to];
+  }
+  Close(leads);
+  for (size_t type = 0; type < count; ++type) {
+    if (leads[type][type]) return true;
+  }
+  return false;
 }
 
 std::string LoadPlan::StopsText() const {
@@ -280,13 +315,21 @@ std::string LoadPlan::StopsText() const {
           schedule_ == Schedule::kMinCalls ? "as few calls as possible"
                                            : "as few waves as possible",
           "\n");
-  for (const Stop& stop : stops_) {
-    if (stop.path.empty()) continue;
-    const auto depth = std::count(stop.path.begin(), stop.path.end(), '.') + 1;
-    text += Cat(std::string(2 * depth, ' '), stop.path, " -> ",
-                schema_->type(stop.type).name(), "\n");
-  }
+  AppendStops(0, text);
   return text;
+}
+
+void LoadPlan::AppendStops(int32_t from, std::string& text) const {
+  for (const Stop::Way& way : stops_[from].ways) {
+    for (const int32_t to : way.to) {
+      if (to == kNowhere) continue;
+      const std::string& path = stops_[to].path;
+      const auto depth = std::count(path.begin(), path.end(), '.') + 1;
+      text += Cat(std::string(2 * depth, ' '), path, " -> ",
+                  schema_->type(stops_[to].type).name(), "\n");
+      AppendStops(to, text);
+    }
+  }
 }
 
 std::string LoadPlan::ToString() const {

@@ -27,9 +27,12 @@ class LoadPlan {
   // Checks all of `prefetch` for rows of type `root`. InvalidArgument if a path
   // is malformed; a name is no relation of any type it can be met on, or is a
   // plain field; a type in brackets is unknown, or not one the relation can
-  // point to. The message names the whole path and lists what each type offers.
-  // REQUIRES: schema.Check() is OK. Cost: in proportion to paths times
-  // admissible types; no data is touched.
+  // point to; or the paths fork into more than kMaxStops places. The message
+  // names the whole path and lists what each type offers. REQUIRES:
+  // schema.Check() is OK, and `root` is a type of it.
+  //
+  // Cost: in proportion to the stops: one for each path and each type it can
+  // meet there; no data is touched.
   static absl::StatusOr<LoadPlan> Make(const Schema& schema,
                                        const ContentType& root,
                                        const Prefetch& prefetch);
@@ -65,6 +68,7 @@ class LoadPlan {
                               // type can be met further on
   };
   static constexpr int32_t kNowhere = -1;
+  static constexpr size_t kMaxStops = 10'000;
 
   const std::vector<Stop>& stops() const { return stops_; }
 
@@ -77,12 +81,14 @@ class LoadPlan {
   std::vector<ContentTypeId> NextWave(
       const std::vector<bool>& waiting_stops) const;
 
-  // The waves from there on, if keys turn up at every stop that can be reached:
-  // the most that can happen.
+  // The waves from there on, if keys turn up at every stop that can be reached.
+  // With kMinCalls and no type that leads to itself, no run takes more; a run
+  // round a cycle may, and so may one with kMinLatency.
   std::vector<std::vector<ContentTypeId>> PredictWaves(
       std::vector<bool> waiting_stops) const;
 
-  // "wave 2: shop.farm, shop.factory" a line, and the sum, for PredictWaves.
+  // A line a wave, "wave 2: shop.farm, shop.factory", and the sum of them, with
+  // "at most" or "about" as PredictWaves says.
   std::string WavesText(
       const std::vector<std::vector<ContentTypeId>>& waves) const;
 
@@ -92,9 +98,12 @@ class LoadPlan {
  private:
   class Builder;
 
-  LoadPlan() = default;
+  explicit LoadPlan(const Schema& schema) : schema_(&schema) {}
 
-  const Schema* schema_ = nullptr;
+  void AppendStops(int32_t from, std::string& text) const;
+  bool HasCycle() const;
+
+  const Schema* schema_;
   Schedule schedule_ = Schedule::kMinCalls;
   std::vector<Stop> stops_;
 };

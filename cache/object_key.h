@@ -71,9 +71,10 @@ class ObjectKey {
   // The null key: no object.
   ObjectKey() = default;
 
-  // Any integer type that fits in 64 signed bits.
+  // Any integer type that fits in 64 signed bits; no bool and no character.
   template <std::integral I>
-  requires(std::signed_integral<I> || sizeof(I) < sizeof(int64_t))
+  requires(!std::same_as<I, bool> && !std::same_as<I, char> &&
+           (std::signed_integral<I> || sizeof(I) < sizeof(int64_t)))
       ObjectKey(I value)
       : value_(static_cast<int64_t>(value)) {
   }  // NOLINT(google-explicit-constructor)
@@ -87,6 +88,8 @@ class ObjectKey {
   ObjectKey(const char* value)
       : ObjectKey(std::string_view(value)) {
   }  // NOLINT(google-explicit-constructor)
+
+  ObjectKey(std::nullptr_t) = delete;
 
   bool is_null() const { return value_.index() == 0; }
   bool Is(KeyKind kind) const {

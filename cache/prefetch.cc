@@ -21,8 +21,8 @@ absl::StatusOr<Prefetch::Step> ConsumeStep(std::string_view path,
   }
   rest.remove_prefix(step.relation.size());
   if (rest.starts_with('[')) {
-    const size_t close = rest.find(']');
-    if (close == std::string_view::npos || close == 1) {
+    const size_t close = rest.find_first_of("[]", 1);
+    if (close == std::string_view::npos || close == 1 || rest[close] == '[') {
       return InvalidArgument("path '", path,
                              "': a content type and ']' are expected behind '",
                              step.relation, "['");
@@ -81,8 +81,12 @@ Prefetch& Prefetch::Path(std::string_view path) {
   return *this;
 }
 
-Prefetch& Prefetch::Path(Steps steps) {
-  if (!steps.empty()) paths_.push_back(std::move(steps));
+Prefetch& Prefetch::AddSteps(Steps steps) {
+  if (!steps.empty()) {
+    paths_.push_back(std::move(steps));
+  } else if (status_.ok()) {
+    status_ = InvalidArgument("a path is empty");
+  }
   return *this;
 }
 

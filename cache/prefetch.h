@@ -5,7 +5,7 @@
 //   Prefetch{"actor", "target.author"}
 //   // Of the content only apples, with their farms; as text, and built.
 //   Prefetch{"content[shop.apple].farm"}
-//   Prefetch().Path({{"content", "shop.apple"}, {"farm"}})
+//   Prefetch().AddSteps({{"content", "shop.apple"}, {"farm"}})
 //
 // A path is the names of relations joined by dots; each may name one content
 // type in brackets, which narrows a generic foreign key to the references to
@@ -53,9 +53,9 @@ class Prefetch {
                paths);  // NOLINT(google-explicit-constructor)
   explicit Prefetch(const std::vector<std::string>& paths);
 
-  // Adds one more path.
+  // Adds one more path, as text or step by step.
   Prefetch& Path(std::string_view path);
-  Prefetch& Path(Steps steps);
+  Prefetch& AddSteps(Steps steps);
 
   Prefetch& Order(Schedule schedule) {
     schedule_ = schedule;

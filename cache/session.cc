@@ -45,11 +45,10 @@ View LoadOne(SessionState& session, const ContentType& type,
 View Read(SessionState& session, const ContentType& type,
           const ObjectKey& key) {
   const View view = session.Find(type.id(), key);
-  if (view.state != State::kUnknown ||
-      session.options().fetch_mode == FetchMode::kForbid ||
-      session.FindFailure(type.id(), key) != nullptr) {
-    return view;
-  }
+  if (view.state != State::kUnknown) return view;
+  if (session.options().fetch_mode == FetchMode::kForbid) return view;
+  const SessionState::Failure* failure = session.FindFailure(type.id(), key);
+  if (failure != nullptr && !failure->under_way) return view;
   return LoadOne(session, type, key);
 }
 
@@ -133,8 +132,9 @@ absl::StatusOr<std::string> Session::ExplainRows(
   if (type == nullptr) return Unregistered();
   absl::StatusOr<LoadPlan> plan = LoadPlan::Make(schema, *type, what);
   if (!plan.ok()) return plan.status();
-  state_->Adopt(type->id(), rows);
-  PlanRun run(*state_, *plan);
+  const std::unique_ptr<SessionState> ahead = state_->Fork();
+  ahead->Adopt(type->id(), rows);
+  PlanRun run(*ahead, *plan);
   run.Start(rows);
   return run.Picture();
 }
@@ -155,10 +155,15 @@ const void* Session::GetGeneric(TypeTag tag, const GenericRef& ref) {
 }
 
 Resolution Session::ResolveForeign(TypeTag tag, const AnyRef& ref) {
-  const ContentType* type = state_->cache().schema.Find(tag);
-  if (type == nullptr)
-    return {Outcome::kUnknownType, nullptr, nullptr, Unregistered()};
-  return ResolveKey(*state_, *type, ref.key());
+  const Schema& schema = state_->cache().schema;
+  const ContentType* type = schema.Find(tag);
+  if (ref.is_null()) return {Outcome::kNull, type, nullptr, absl::OkStatus()};
+  if (type != nullptr) return ResolveKey(*state_, *type, ref.key());
+  return {Outcome::kUnknownType, nullptr, nullptr,
+          absl::NotFoundError(
+              Cat("the class of this reference is not registered "
+                  "(key '",
+                  ref.key().ToString(), "'); there are ", schema.TypeNames()))};
 }
 
 Resolution Session::Resolve(const GenericRef& ref) {
@@ -183,7 +188,7 @@ absl::Status Session::PutObject(TypeTag tag, ObjectPtr object) {
   const ObjectKey key = type->KeyOf(object.get());
   cache_internal::IdentityMap& map = state_->cache().map;
   const void* stored = map.Put(type->id(), key, std::move(object));
-  state_->Override(type->id(), key, {State::kLoaded, stored, map.now()});
+  state_->SetWritten(type->id(), key, {State::kLoaded, stored, map.now()});
   return absl::OkStatus();
 }
 

@@ -59,8 +59,10 @@ class Session {
   // Resolves the relations `what` of all `rows`: one loader call per content
   // type and chunk, scheduled in waves, nothing asked for that is known
   // already. `rows` is a contiguous range of T or of pointers to T, T a
-  // registered type; the session adopts them: a reference to one of them
-  // resolves to that very object. They stay the caller's, REQUIRES: they
+  // registered type; the session adopts them: from now on a reference to one of
+  // them resolves to that very object, even if it gave another one before. The
+  // first of several rows with one key stands, and a Put goes before them; null
+  // pointers are skipped. They stay the caller's, REQUIRES: they
   // outlive the session unchanged.
   //
   // InvalidArgument if the plan is wrong, before anything is loaded. Otherwise

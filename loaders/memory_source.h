@@ -14,6 +14,7 @@
 
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -46,9 +47,13 @@ class MemorySource : public Source {
     }
   }
 
+  // Removes the row with that key, in any spelling, if there is one.
   template <typename T>
   void Remove(const ObjectKey& key) {
-    TableOf(schema_.Find<T>()).rows.erase(key);
+    const ContentType* type = schema_.Find<T>();
+    Table& table = TableOf(type);
+    const std::optional<ObjectKey> canonical = type->CanonicalKey(key);
+    if (canonical) table.rows.erase(*canonical);
   }
 
   // From now on loads of T fail with `status`, or succeed again if it is OK.

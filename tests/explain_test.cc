@@ -127,7 +127,9 @@ TEST_F(ExplainTest, StoryBefore) {
             "  content -> shop.apple\n"
             "    content.farm -> shop.farm\n"
             "  content -> shop.chocolate\n"
-            "rows: 6, hits: 1, known missing: 1, misses: 2\n"
+            "rows: 6\n"
+            "references: 7 = 1 hits + 2 misses + 1 known missing + 1 null + 1 "
+            "of unknown type + 1 bad keys\n"
             "keys to load: shop.farm 1\n"
             "keys to load: shop.apple 1\n"
             "wave 1: shop.apple\n"
@@ -157,7 +159,8 @@ TEST_F(ExplainTest, NothingInMemory) {
             "  content -> shop.chocolate\n"
             "  content -> shop.box\n"
             "  content -> shop.person\n"
-            "rows: 4, hits: 0, known missing: 0, misses: 4\n"
+            "rows: 4\n"
+            "references: 4 = 4 misses\n"
             "keys to load: shop.apple 2\n"
             "keys to load: shop.chocolate 1\n"
             "wave 1: shop.apple, shop.chocolate\n"
@@ -174,7 +177,8 @@ TEST_F(ExplainTest, AllInMemory) {
   EXPECT_EQ(Before(boxes, {"content[shop.apple]"}),
             "plan for shop.box, as few calls as possible\n"
             "  content -> shop.apple\n"
-            "rows: 2, hits: 2, known missing: 0, misses: 0\n"
+            "rows: 2\n"
+            "references: 2 = 2 hits\n"
             "at most 0 calls in 0 waves\n");
   EXPECT_EQ(After(boxes, {"content[shop.apple]"}),
             "done: 0 calls in 0 waves for 2 rows\n"
@@ -186,8 +190,9 @@ TEST_F(ExplainTest, NoRows) {
   EXPECT_EQ(Before(nobody, Prefetch({"boss"}).Order(Schedule::kMinLatency)),
             "plan for shop.person, as few waves as possible\n"
             "  boss -> shop.person\n"
-            "rows: 0, hits: 0, known missing: 0, misses: 0\n"
-            "at most 0 calls in 0 waves\n");
+            "rows: 0\n"
+            "references: 0\n"
+            "about 0 calls in 0 waves\n");
   EXPECT_EQ(After(nobody, {"boss"}),
             "done: 0 calls in 0 waves for 0 rows\n"
             "references: 0\n");
@@ -214,11 +219,12 @@ TEST_F(ExplainTest, PredictsPartialMemory) {
             "plan for shop.person, as few calls as possible\n"
             "  boss -> shop.person\n"
             "    boss.boss -> shop.person\n"
-            "rows: 2, hits: 1, known missing: 0, misses: 2\n"
+            "rows: 2\n"
+            "references: 3 = 1 hits + 2 misses\n"
             "keys to load: shop.person 2\n"
             "wave 1: shop.person\n"
             "wave 2: shop.person\n"
-            "at most 2 calls in 2 waves\n");
+            "about 2 calls in 2 waves\n");
   EXPECT_EQ(After(rows, {"boss.boss"}),
             "wave 1: shop.person 2 keys, 2 rows\n"
             "wave 2: shop.person 1 key, 1 row\n"
@@ -231,7 +237,8 @@ TEST_F(ExplainTest, RowsAreInMemory) {
   EXPECT_EQ(Before(rows, {"boss"}),
             "plan for shop.person, as few calls as possible\n"
             "  boss -> shop.person\n"
-            "rows: 2, hits: 2, known missing: 0, misses: 0\n"
+            "rows: 2\n"
+            "references: 2 = 2 hits\n"
             "at most 0 calls in 0 waves\n");
 }
 
@@ -260,6 +267,15 @@ TEST_F(ExplainTest, LeavesNothingBehind) {
   EXPECT_EQ(report->known_missing, 1);
   EXPECT_THAT(source_->log(),
               ElementsAre("1: shop.apple 2", "2: shop.farm 1 2"));
+}
+
+TEST_F(ExplainTest, AdoptsNoRows) {
+  Session session = cache_->NewSession();
+  {
+    const std::vector<Person> passing = {{7, Ref<Person>(7)}};
+    ASSERT_TRUE(session.Explain(passing, {"boss"}).ok());
+  }
+  EXPECT_EQ(session.Resolve(Ref<Person>(7)).outcome(), Outcome::kMissing);
 }
 
 TEST_F(ExplainTest, LeavesKeysToOthers) {

@@ -384,5 +384,24 @@ TEST(FieldValueTest, CutsLongText) {
             "the text '" + std::string(40, 'a') + "...'");
 }
 
+TEST(FieldTypeTest, CharactersAreSmallIntegers) {
+  enum class Grade : char { kA = 'A' };
+  struct Exam {
+    int64_t id;
+    char letter;
+    Grade grade;
+  };
+  Exam exam{1, 'x', Grade{}};
+  EXPECT_TRUE(cache_internal::FieldTypeOf<char>().assign(
+      &exam.letter, FieldValue::Integer('y')));
+  EXPECT_TRUE(cache_internal::FieldTypeOf<Grade>().assign(
+      &exam.grade, FieldValue::Integer('A')));
+  EXPECT_EQ(exam.letter, 'y');
+  EXPECT_EQ(exam.grade, Grade::kA);
+  EXPECT_FALSE(cache_internal::FieldTypeOf<char>().assign(
+      &exam.letter, FieldValue::Integer(1000)));
+  EXPECT_EQ(exam.letter, 'y');
+}
+
 }  // namespace
 }  // namespace polyref

@@ -289,7 +289,7 @@ TEST_F(GraphCacheTest, StatsStartAtNothing) {
   EXPECT_EQ(stats.objects(), 0);
   EXPECT_EQ(stats.waves, 0);
   EXPECT_EQ(stats.open_sessions, 0);
-  EXPECT_EQ(stats.retired_objects, 0);
+  EXPECT_EQ(stats.old_versions, 0);
 }
 
 TEST_F(GraphCacheTest, StatsCountEveryLoad) {
@@ -348,10 +348,10 @@ TEST_F(GraphCacheTest, StatsAreASnapshot) {
   Put(1, "again");
   EXPECT_EQ(before.objects(), 0);
   EXPECT_EQ(before.open_sessions, 0);
-  EXPECT_EQ(before.retired_objects, 0);
+  EXPECT_EQ(before.old_versions, 0);
   EXPECT_EQ(cache_.Stats().objects(), 1);
   EXPECT_EQ(cache_.Stats().open_sessions, 1);
-  EXPECT_EQ(cache_.Stats().retired_objects, 1);
+  EXPECT_EQ(cache_.Stats().old_versions, 1);
 }
 
 TEST_F(GraphCacheTest, RowsAreNotCached) {

@@ -554,8 +554,8 @@ TEST_F(ReentrantTest, OtherKeysLoadAsUsual) {
 TEST_F(ReentrantTest, KeyUnderWayIsALoadErrorAtOnce) {
   Before<User>([&] {
     EXPECT_EQ(StatusText(session_, U(1)),
-              "FAILED_PRECONDITION: loading lib.user 1: it is being loaded by "
-              "a call that waits for this one");
+              "FAILED_PRECONDITION: loading lib.user 1: a call that waits for "
+              "this one is loading it, or will");
     EXPECT_EQ(session_.Get<User>(U("02")), nullptr);
   });
   const PrefetchReport report = FetchActors();
@@ -956,6 +956,18 @@ TEST_F(LoaderTableTest, EachKeepsItsOwnException) {
   EXPECT_EQ(StatusOf(Ref<Book>(1)),
             "INTERNAL: loading lib.book 1: the source threw something that is "
             "no std::exception");
+}
+
+TEST_F(LoaderTableTest, DroppedInPeaceKeepsItsError) {
+  class Dropper : public BulkLoader {
+    void Load(LoadBatch) override {}
+  };
+  loaders_.Add<User>(Dropper());
+  rest_.OnWave([](std::vector<LoadBatch>) { throw 7; });
+  EXPECT_EQ(FetchPage().failed(), 4);
+  EXPECT_EQ(StatusOf(Ref<User>(1)),
+            "INTERNAL: loading lib.user 1: the loader dropped its batch "
+            "without an answer");
 }
 
 TEST_F(LoaderTableTest, LimitsComeFromTheLoader) {

@@ -68,6 +68,12 @@ std::string AsText(const ObjectKey& key) {
 
 // ---- Integer types. ----
 
+// What is easily meant otherwise makes no key.
+static_assert(!std::is_constructible_v<ObjectKey, bool>);
+static_assert(!std::is_constructible_v<ObjectKey, char>);
+static_assert(!std::is_constructible_v<ObjectKey, uint64_t>);
+static_assert(!std::is_constructible_v<ObjectKey, std::nullptr_t>);
+
 TEST(IntegerKeyTest, SpellingsOfOneNumberAgree) {
   for (const std::string_view written :
        {"7", " 7", "7 ", "007", "+7", "+007", "\t7\n", "\v\f\r 7\r\n", "  +07 ",

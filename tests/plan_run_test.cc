@@ -1,6 +1,7 @@
 // How many loader calls, of which keys, in which waves: exactly.
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"

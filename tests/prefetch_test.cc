@@ -154,8 +154,8 @@ TEST(PrefetchTest, PathsKeepTheirOrder) {
 
 TEST(PrefetchTest, BuiltEqualsWritten) {
   const Prefetch built = Prefetch()
-                             .Path({{"content", "shop.apple"}, {"farm"}})
-                             .Path(Steps{{"actor"}})
+                             .AddSteps({{"content", "shop.apple"}, {"farm"}})
+                             .AddSteps({{"actor"}})
                              .Path("target.author");
   const Prefetch written = {"content[shop.apple].farm", "actor",
                             "target.author"};
@@ -174,7 +174,7 @@ TEST(PrefetchTest, FirstErrorStays) {
   Prefetch prefetch = {"actor", "a.", "b.", "target"};
   EXPECT_EQ(prefetch.status(), Bad("path 'a.' ends with a dot"));
   prefetch.Path("group").Path("").Order(Schedule::kMinLatency);
-  prefetch.Path({{"content", "shop.apple"}, {"farm"}});
+  prefetch.AddSteps({{"content", "shop.apple"}, {"farm"}});
   EXPECT_EQ(prefetch.status(), Bad("path 'a.' ends with a dot"));
   EXPECT_THAT(Texts(prefetch), ElementsAre("actor", "target", "group",
                                            "content[shop.apple].farm"));
@@ -195,6 +195,17 @@ TEST(PrefetchTest, CopiesAreApart) {
   EXPECT_EQ(first.status(), absl::OkStatus());
   EXPECT_THAT(second.paths(), SizeIs(2));
   EXPECT_EQ(second.status(), Bad("a path is empty"));
+}
+
+TEST(PrefetchTest, NoStepsAreNoPath) {
+  EXPECT_EQ(Prefetch().AddSteps({}).status().ToString(),
+            "INVALID_ARGUMENT: a path is empty");
+}
+
+TEST(PrefetchTest, BracketsDoNotNest) {
+  EXPECT_EQ(Prefetch{"a[b[c]"}.status().ToString(),
+            "INVALID_ARGUMENT: path 'a[b[c]': a content type and ']' are "
+            "expected behind 'a['");
 }
 
 }  // namespace

@@ -143,7 +143,11 @@ TEST_F(SessionTest, UnregisteredClassIsAnUnknownType) {
   EXPECT_EQ(got.outcome(), Outcome::kUnknownType);
   EXPECT_EQ(got.content_type(), nullptr);
   EXPECT_EQ(got.As<Stranger>(), nullptr);
-  EXPECT_EQ(got.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(got.status().ToString(),
+            "NOT_FOUND: the class of this reference is not registered (key "
+            "'1'); there are " +
+                schema_.TypeNames());
+  EXPECT_EQ(session.Resolve(Ref<Stranger>()).outcome(), Outcome::kNull);
   EXPECT_THAT(Calls(), IsEmpty());
 }
 
@@ -570,21 +574,21 @@ TEST_F(SessionTest, RetiredObjectsGoWithTheLastSessionThatNeedsThem) {
   Rename("v3");
   std::optional<Session> third = cache_.NewSession();
   EXPECT_EQ(Alive::count - before, 3);
-  EXPECT_EQ(cache_.Stats().retired_objects, 2);
+  EXPECT_EQ(cache_.Stats().old_versions, 2);
   EXPECT_EQ(cache_.Stats().open_sessions, 3);
   // The middle one alone frees nothing: the first may still read v1.
   const User* v2 = second->Get<User>(U(1));
   const User* v1 = first->Get<User>(U(1));
   first.reset();
   EXPECT_EQ(Alive::count - before, 2);
-  EXPECT_EQ(cache_.Stats().retired_objects, 1);
+  EXPECT_EQ(cache_.Stats().old_versions, 1);
   EXPECT_EQ(v2->name, "v2");
   (void)v1;
   third.reset();
   EXPECT_EQ(Alive::count - before, 2);
   second.reset();
   EXPECT_EQ(Alive::count - before, 1);
-  EXPECT_EQ(cache_.Stats().retired_objects, 0);
+  EXPECT_EQ(cache_.Stats().old_versions, 0);
   EXPECT_EQ(cache_.Stats().open_sessions, 0);
 }
 
@@ -701,6 +705,40 @@ TEST_F(SessionTest, OwnPutGoesBeforeTheRow) {
   Fetch(session, rows, Prefetch());
   ASSERT_TRUE(session.Put(User{5, "written"}).ok());
   EXPECT_EQ(Read(session, U(5)), "written");
+  Fetch(session, rows, Prefetch());
+  EXPECT_EQ(Read(session, U(5)), "written");
+  session.Refresh();
+  EXPECT_EQ(Read(session, U(5)), "written");
+}
+
+TEST_F(SessionTest, AdoptedRowGoesBeforeWhatWasRead) {
+  Session session = cache_.NewSession();
+  EXPECT_EQ(Read(session, U(1)), "Ada");
+  Rename("by another");
+  Session late = cache_.NewSession();
+  ASSERT_TRUE(cache_.Put(User{9, "since"}).ok());
+  EXPECT_EQ(Read(late, U(9)), "since");
+  const std::vector<User> rows = {{1, "row one"}, {9, "row nine"}};
+  Fetch(session, rows, Prefetch());
+  Fetch(late, rows, Prefetch());
+  EXPECT_EQ(session.Get<User>(U(1)), &rows[0]);
+  EXPECT_EQ(late.Get<User>(U(9)), &rows[1]);
+}
+
+TEST_F(SessionTest, NullRowPointersAreSkipped) {
+  const Event event{.id = 1, .actor = U(1)};
+  const std::vector<const Event*> rows = {nullptr, &event, nullptr};
+  Session session = cache_.NewSession();
+  Fetch(session, rows, {"actor"});
+  EXPECT_EQ(session.Get<Event>(schema_.RefTo<Event>(1)), &event);
+  EXPECT_THAT(Calls(), ElementsAre("1: lib.user 1"));
+}
+
+TEST_F(SessionTest, EmptyBracesPrefetchNothing) {
+  const std::vector<Event> rows = Feed({{U(1)}});
+  Session session = cache_.NewSession();
+  EXPECT_TRUE(session.Prefetch(rows, {}).ok());
+  EXPECT_THAT(Calls(), IsEmpty());
 }
 
 TEST_F(SessionTest, OthersWritesDoNotTouchRows) {
@@ -832,7 +870,7 @@ TEST_P(SessionModelTest, EverySessionKeepsItsView) {
     cache_.CheckInvariants();
   }
   readers_.clear();
-  EXPECT_EQ(cache_.Stats().retired_objects, 0);
+  EXPECT_EQ(cache_.Stats().old_versions, 0);
   // At most one object a key stays behind.
   EXPECT_LE(Alive::count - before, kKeys);
 }

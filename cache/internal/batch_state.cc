@@ -40,17 +40,18 @@ void BatchState::Drop() {
   {
     const MutexLock lock(mutex_);
     dropped_ = true;
-    status_ = drop_reason_.ok()
-                  ? absl::InternalError(
-                        "the loader dropped its batch without an answer")
-                  : drop_reason_;
+    unwinding_ = std::uncaught_exceptions() > 0;
+    status_ = drop_reason_.ok() ? absl::InternalError(
+                                      "the loader dropped its "
+                                      "batch without an answer")
+                                : drop_reason_;
   }
   latch_->CountDown();
 }
 
 void BatchState::ExplainDrop(const absl::Status& reason) {
   const MutexLock lock(mutex_);
-  if (!drop_reason_.ok()) return;
+  if (!drop_reason_.ok() || (dropped_ && !unwinding_)) return;
   drop_reason_ = reason;
   if (dropped_) status_ = reason;
 }

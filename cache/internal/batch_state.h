@@ -57,8 +57,8 @@ class BatchState {
   void Complete(absl::Status status);
   // As Complete, for a batch that its holder let go without an answer.
   void Drop();
-  // Says why the batch is dropped, now or later; the first reason stands.
-  // Nothing happens if it gets an answer.
+  // Says which exception drops the batch, now or later; the first reason
+  // stands. Nothing happens if it gets an answer, or was dropped in peace.
   void ExplainDrop(const absl::Status& reason);
 
   // What became of a complete batch as a whole.
@@ -73,6 +73,7 @@ class BatchState {
   Mutex mutex_;
   absl::Status status_ ABSL_GUARDED_BY(mutex_);
   bool dropped_ ABSL_GUARDED_BY(mutex_) = false;
+  bool unwinding_ ABSL_GUARDED_BY(mutex_) = false;  // dropped by an exception
   absl::Status drop_reason_ ABSL_GUARDED_BY(mutex_);
 };
 

@@ -32,7 +32,7 @@ void PlanRun::Start(RowSpan rows) {
   if (!plan_.stops()[0].ways.empty()) {
     places_[0].objects.reserve(rows.count);
     for (size_t i = 0; i < rows.count; ++i)
-      places_[0].objects.push_back(rows[i]);
+      if (rows[i] != nullptr) places_[0].objects.push_back(rows[i]);
   }
   FollowAll();
 }
@@ -143,10 +143,8 @@ std::vector<bool> PlanRun::WaitingStops() const {
 }
 
 std::string PlanRun::Picture() const {
-  std::string text =
-      Cat(plan_.StopsText(), "rows: ", report_.rows, ", hits: ", report_.hits,
-          ", known missing: ", report_.known_missing,
-          ", misses: ", report_.misses, "\n");
+  std::string text = Cat(plan_.StopsText(), "rows: ", report_.rows, "\n",
+                         report_.ReferencesText());
   for (const auto& load : loads_) {
     if (load == nullptr || load->keys().empty()) continue;
     text += Cat("keys to load: ", load->type().name(), " ", load->keys().size(),

@@ -4,6 +4,13 @@ namespace polyref::cache_internal {
 
 using State = IdentityMap::State;
 
+std::unique_ptr<SessionState> SessionState::Fork() const {
+  auto fork = std::make_unique<SessionState>(cache_, options_);
+  fork->snapshot_ = snapshot_;
+  fork->layers_ = layers_;
+  return fork;
+}
+
 View SessionState::Find(ContentTypeId type, const ObjectKey& key) {
   if (!layer(type).empty()) {
     if (const View* own = FindOwn(type, key)) return *own;
@@ -18,16 +25,18 @@ View SessionState::Find(ContentTypeId type, const ObjectKey& key) {
 
 const View* SessionState::FindOwn(ContentTypeId type, const ObjectKey& key) {
   Layer& own = layer(type);
-  if (const auto it = own.views.find(key); it != own.views.end())
-    return &it->second;
   if (!own.unindexed.empty()) IndexRows(cache_.schema.type(type), own);
-  const auto it = own.rows.find(key);
-  return it == own.rows.end() ? nullptr : &it->second;
+  for (const auto* views : {&own.writes, &own.rows, &own.views}) {
+    const auto it = views->find(key);
+    if (it != views->end()) return &it->second;
+  }
+  return nullptr;
 }
 
 void SessionState::IndexRows(const ContentType& type, Layer& layer) {
   for (const RowSpan& rows : layer.unindexed) {
     for (size_t i = 0; i < rows.count; ++i) {
+      if (rows[i] == nullptr) continue;
       layer.rows.try_emplace(type.KeyOf(rows[i]),
                              View{State::kLoaded, rows[i], 0});
     }
@@ -39,15 +48,14 @@ void SessionState::Adopt(ContentTypeId type, RowSpan rows) {
   if (rows.count > 0) layer(type).unindexed.push_back(rows);
 }
 
-void SessionState::Override(ContentTypeId type, const ObjectKey& key,
-                            View view) {
-  layer(type).views.insert_or_assign(key, view);
+void SessionState::SetWritten(ContentTypeId type, const ObjectKey& key,
+                              View view) {
+  layer(type).writes.insert_or_assign(key, view);
 }
 
-View SessionState::Settle(ContentTypeId type, const ObjectKey& key,
-                          View view) {
+View SessionState::Settle(ContentTypeId type, const ObjectKey& key, View view) {
   if (const View* own = FindOwn(type, key)) return *own;
-  Override(type, key, view);
+  layer(type).views.insert_or_assign(key, view);
   return view;
 }
 
@@ -77,9 +85,15 @@ const SessionState::Failure* SessionState::FindFailure(
 
 void SessionState::Refresh() {
   snapshot_ = cache_.map.now();
-  for (Layer& layer : layers_) {
-    layer.views.clear();
-    layer.failures.clear();
+  for (const ContentType& type : cache_.schema.types()) {
+    Layer& own = layer(type.id());
+    own.views.clear();
+    own.failures.clear();
+    if (own.writes.empty()) continue;
+    // What was written replaces an adopted row for good.
+    IndexRows(type, own);
+    for (const auto& [key, view] : own.writes) own.rows.erase(key);
+    own.writes.clear();
   }
 }
 

@@ -10,6 +10,7 @@
 #define POLYREF_CACHE_INTERNAL_SESSION_STATE_H_
 
 #include <cstdint>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -35,6 +36,10 @@ class SessionState {
         snapshot_(opened_),
         layers_(cache.schema.types().size()) {}
   ~SessionState() { cache_.map.CloseReader(opened_); }
+  // A session that sees what this one sees, to look ahead with: what it adopts
+  // or learns goes with it. It borrows from this one, which must outlive it.
+  std::unique_ptr<SessionState> Fork() const;
+
   SessionState(const SessionState&) = delete;
   SessionState& operator=(const SessionState&) = delete;
 
@@ -51,11 +56,11 @@ class SessionState {
   // reference to their type is first followed.
   void Adopt(ContentTypeId type, RowSpan rows);
 
-  // Sets what this session sees of the key, whatever the map says.
-  void Override(ContentTypeId type, const ObjectKey& key, View view);
+  // The session wrote this itself: it goes before all else.
+  void SetWritten(ContentTypeId type, const ObjectKey& key, View view);
 
-  // The same, unless the session has something of its own for the key already.
-  // Returns what it sees.
+  // Sets what the session sees of a key, unless it has something of its own for
+  // it already. Returns what it sees.
   View Settle(ContentTypeId type, const ObjectKey& key, View view);
 
   // Settles on an object that the map did not take, and owns it from now on.
@@ -73,6 +78,7 @@ class SessionState {
   struct Failure {
     uint64_t run;  // the load that failed
     absl::Status status;
+    bool under_way = false;  // no failure of a loader: try again later
   };
   void SetFailure(ContentTypeId type, const ObjectKey& key, Failure failure);
   // The last failure to load the key, or null.
@@ -83,12 +89,15 @@ class SessionState {
  private:
   struct Layer {
     std::vector<RowSpan> unindexed;
-    absl::flat_hash_map<ObjectKey, View> rows;   // adopted
-    absl::flat_hash_map<ObjectKey, View> views;  // all else; goes before rows
+    // The first that has a key decides.
+    absl::flat_hash_map<ObjectKey, View> writes;
+    absl::flat_hash_map<ObjectKey, View> rows;  // adopted
+    absl::flat_hash_map<ObjectKey, View> views;
     absl::flat_hash_map<ObjectKey, Failure> failures;
 
     bool empty() const {
-      return views.empty() && rows.empty() && unindexed.empty();
+      return views.empty() && rows.empty() && unindexed.empty() &&
+             writes.empty();
     }
   };
 

@@ -3,9 +3,9 @@
 //
 //  1. A key is in keys_ once; its ordinal is its position there.
 //  2. Every key is answered exactly once when the wave is over: by the first
-//     row for it, else by a failure, else as missing. Rows of a batch are
-//     absorbed before its failures, so an answer that contradicts a row changes
-//     nothing.
+//     row for it in any batch, else by a failure, else as missing. So all rows
+//     of a wave are absorbed first, then its failures, then what is left; an
+//     answer that contradicts an earlier one changes nothing.
 //  3. After the wave no lease of this load is left.
 //
 // A lease can be gone when its answer comes: the key was written to meanwhile.
@@ -51,32 +51,39 @@ std::optional<uint32_t> TypeLoad::Want(const ObjectKey& key) {
   if (lease.holder != holder_) {
     session_.SetFailure(
         type_.id(), key,
-        {run_, absl::FailedPreconditionError(
-                   "it is being loaded by a call that waits for this one")});
+        {run_,
+         absl::FailedPreconditionError(
+             "a call that waits for this one is loading it, or will"),
+         true});
     return std::nullopt;
   }
   if (lease.ordinal == next) keys_.Add(key);
   return lease.ordinal;
 }
 
-void TypeLoad::Absorb(BatchState& batch, std::span<const uint32_t> ordinals,
-                      BatchReport& report) {
-  report.content_type = type_.name();
-  report.keys = static_cast<int64_t>(ordinals.size());
+void TypeLoad::AbsorbRows(BatchState& batch, BatchReport& report) {
+  for (ObjectPtr& row : batch.answer().rows) AbsorbRow(std::move(row), report);
+}
+
+void TypeLoad::AbsorbFailures(BatchState& batch,
+                              std::span<const uint32_t> ordinals,
+                              BatchReport& report) {
   report.status = batch.status();
   if (!report.status.ok()) {
     for (const uint32_t ordinal : ordinals) {
-      if (results_[ordinal].answered) continue;  // by a row of another batch
+      if (results_[ordinal].answered) continue;
       FailOrdinal(ordinal, keys_[ordinal], report.status, report);
     }
-    return;
   }
-  BatchState::Answer& answer = batch.answer();
-  for (ObjectPtr& row : answer.rows) AbsorbRow(std::move(row), report);
-  for (const auto& [key, status] : answer.failed) {
+  for (const auto& [key, status] : batch.answer().failed) {
     AbsorbFailure(key, status, report);
   }
-  for (const ObjectKey& key : answer.absent) {
+}
+
+void TypeLoad::AbsorbAbsences(BatchState& batch,
+                              std::span<const uint32_t> ordinals,
+                              BatchReport& report) {
+  for (const ObjectKey& key : batch.answer().absent) {
     const std::optional<ObjectKey> canonical = type_.CanonicalKey(key);
     const std::optional<uint32_t> ordinal =
         canonical ? FindOrdinal(*canonical) : std::nullopt;
@@ -180,9 +187,7 @@ class WaveRun {
       for (Part& part : parts_) part.state->ExplainDrop(status);
     }
     latch->Wait();
-    WaveReport report;
-    for (Part& part : parts_) report.batches.push_back(Absorb(part));
-    return report;
+    return Absorb();
   }
 
  private:
@@ -190,7 +195,8 @@ class WaveRun {
   struct Part {
     TypeLoad* load;
     std::vector<uint32_t> ordinals;
-    std::shared_ptr<BatchState> state;
+    std::shared_ptr<BatchState> state = nullptr;
+    BatchReport report = {};
   };
 
   void Cut(TypeLoad& load) {
@@ -209,21 +215,37 @@ class WaveRun {
     for (size_t begin = 0; begin < count; begin += most) {
       const size_t end = std::min(begin + most, count);
       parts_.push_back(
-          {&load, {order.begin() + begin, order.begin() + end}, nullptr});
+          {.load = &load,
+           .ordinals = {order.begin() + begin, order.begin() + end}});
     }
   }
 
-  BatchReport Absorb(Part& part) {
-    BatchReport report;
-    part.load->Absorb(*part.state, part.ordinals, report);
-    TypeStats& sum = cache_.loads[static_cast<size_t>(part.load->type().id())];
+  WaveReport Absorb() {
+    WaveReport report;
+    for (Part& part : parts_) {
+      part.report.content_type = part.load->type().name();
+      part.report.keys = static_cast<int64_t>(part.ordinals.size());
+      part.load->AbsorbRows(*part.state, part.report);
+    }
+    for (Part& part : parts_) {
+      part.load->AbsorbFailures(*part.state, part.ordinals, part.report);
+    }
+    for (Part& part : parts_) {
+      part.load->AbsorbAbsences(*part.state, part.ordinals, part.report);
+      Count(part.load->type(), part.report);
+      report.batches.push_back(std::move(part.report));
+    }
+    return report;
+  }
+
+  void Count(const ContentType& type, const BatchReport& report) {
+    TypeStats& sum = cache_.loads[static_cast<size_t>(type.id())];
     ++sum.batches;
     sum.keys += report.keys;
     sum.rows += report.rows;
     sum.absent += report.absent;
     sum.failed += report.failed;
     sum.anomalies += report.anomalies;
-    return report;
   }
 
   CacheState& cache_;

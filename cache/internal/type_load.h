@@ -54,9 +54,14 @@ class TypeLoad {
     const void* object = nullptr;
   };
 
-  // Carries one complete batch for the keys at `ordinals` to map and session.
-  void Absorb(BatchState& batch, std::span<const uint32_t> ordinals,
-              BatchReport& report);
+  // The three parts of carrying a complete batch, for the keys at `ordinals`,
+  // to map and session: each for all batches of the wave before the next.
+  void AbsorbRows(BatchState& batch, BatchReport& report);
+  void AbsorbFailures(BatchState& batch, std::span<const uint32_t> ordinals,
+                      BatchReport& report);
+  void AbsorbAbsences(BatchState& batch, std::span<const uint32_t> ordinals,
+                      BatchReport& report);
+
   void AbsorbRow(ObjectPtr row, BatchReport& report);
   void AbsorbFailure(const ObjectKey& key, const absl::Status& status,
                      BatchReport& report);

@@ -44,7 +44,8 @@ int main() {
   for (const Box& box : boxes) {
     std::cout << "box " << box.id << ": ";
     if (const Apple* apple = session.Get<Apple>(box.content)) {
-      std::cout << apple->variety << " from " << session.Get(apple->farm)->name << "\n";
+      const Farm* farm = session.Get(apple->farm);
+      std::cout << apple->variety << " from " << (farm ? farm->name : "nowhere") << "\n";
     } else if (const Chocolate* chocolate = session.Get<Chocolate>(box.content)) {
       std::cout << chocolate->brand << "\n";
     } else {

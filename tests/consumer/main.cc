@@ -18,8 +18,9 @@ struct Like {
 int main() {
   polyref::Schema schema;
   schema.Define<User>("auth.user").Key("id", &User::id);
-  schema.Define<Like>("app.like").Key("id", &Like::id).GenericForeignKey(
-      "liked", "content_type_id", "object_id", &Like::liked);
+  schema.Define<Like>("app.like")
+      .Key("id", &Like::id)
+      .GenericForeignKey("liked", "content_type_id", "object_id", &Like::liked);
   polyref::LoaderTable loaders(schema);
   loaders.Add<User>(polyref::FunctionLoader<User, int64_t>(
       [](std::span<const int64_t> ids) -> absl::StatusOr<std::vector<User>> {

@@ -6,12 +6,16 @@ namespace polyref {
 namespace cache_internal {
 
 void LoadGuarded(BulkLoader& loader, LoadBatch batch) {
+  // Held: a batch that an exception drops is complete before the exception is
+  // caught, and the waiter may be another thread.
   const std::shared_ptr<BatchState> state = batch.state_;
+  state->Hold();
   try {
     loader.Load(std::move(batch));
   } catch (...) {
     state->ExplainDrop(CurrentExceptionStatus("the loader"));
   }
+  state->Release();
 }
 
 }  // namespace cache_internal

@@ -36,7 +36,7 @@ struct PrefetchReport {
   int64_t null = 0;        // of these: null
   int64_t unknown_type = 0;   // of a type that is not registered
   int64_t bad_key = 0;        // with a text that is no key
-  int64_t excluded = 0;       // of a type that the path's brackets leave out
+  int64_t excluded = 0;       // of a type the path or the relation leaves out
   int64_t hits = 0;           // in memory when first met
   int64_t known_missing = 0;  // known to have no row when first met
   int64_t misses =
@@ -74,6 +74,7 @@ struct TypeStats {
   int64_t anomalies = 0;
   int64_t objects = 0;  // current ones
   int64_t missing = 0;  // keys known to have no row now
+  int64_t stale = 0;    // forgotten with their whole type, and not yet freed
 };
 
 struct CacheStats {

@@ -1,5 +1,8 @@
 #include "polyref/cache/field.h"
 
+#include <array>
+#include <charconv>
+
 #include "polyref/cache/internal/text.h"
 
 namespace polyref {
@@ -40,6 +43,17 @@ std::string_view FieldKindName(FieldKind kind) {
 }
 
 namespace cache_internal {
+namespace {
+
+// The shortest decimal text that reads back as the same number.
+std::string ShortestText(double number) {
+  std::array<char, 32> text;
+  const std::to_chars_result result =
+      std::to_chars(text.data(), text.data() + text.size(), number);
+  return std::string(text.data(), result.ptr);
+}
+
+}  // namespace
 
 bool AssignInteger(const FieldValue& value, int64_t& out) {
   if (value.kind != FieldValue::Kind::kInteger) return false;
@@ -60,11 +74,21 @@ bool AssignReal(const FieldValue& value, double& out) {
 }
 
 bool AssignText(const FieldValue& value, std::string& out) {
-  if (value.kind != FieldValue::Kind::kText &&
-      value.kind != FieldValue::Kind::kBlob)
-    return false;
-  out.assign(value.bytes);
-  return true;
+  switch (value.kind) {
+    case FieldValue::Kind::kText:
+    case FieldValue::Kind::kBlob:
+      out.assign(value.bytes);
+      return true;
+    case FieldValue::Kind::kInteger:
+      out = std::to_string(value.integer);
+      return true;
+    case FieldValue::Kind::kReal:
+      out = ShortestText(value.real);
+      return true;
+    case FieldValue::Kind::kNull:
+      return false;
+  }
+  return false;
 }
 
 bool AssignUuid(const FieldValue& value, Uuid& out) {

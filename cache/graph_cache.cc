@@ -16,9 +16,11 @@ namespace {
 
 absl::StatusOr<const ContentType*> TypeOf(const Schema& schema, TypeTag tag) {
   const ContentType* type = schema.Find(tag);
-  if (type == nullptr)
-    return absl::InvalidArgumentError(
-        "this C++ class is no registered content type");
+  if (type == nullptr) {
+    return cache_internal::InvalidArgument(
+        "this C++ class is not that of one registered content type; there are ",
+        schema.TypeNames());
+  }
   return type;
 }
 
@@ -104,6 +106,7 @@ CacheStats GraphCache::Stats() const {
     figures.objects = static_cast<int64_t>(state_->map.object_count(type.id()));
     figures.missing =
         static_cast<int64_t>(state_->map.missing_count(type.id()));
+    figures.stale = static_cast<int64_t>(state_->map.stale_count(type.id()));
     stats.types.push_back(std::move(figures));
   }
   stats.waves = state_->waves;

@@ -73,9 +73,9 @@ class GraphCache {
     return EraseKey(TypeTagOf<T>(), key);
   }
   // Forgets what is known of the key, of all keys of a type (O(1)), or of
-  // everything (O(types)): the next session that reads it loads it again. The
-  // memory of what a whole type forgets is freed key by key, as each is loaded
-  // or written again.
+  // everything (O(types)): the next session that reads it loads it again.
+  // What a whole type forgets is freed little by little, with each later load
+  // or write of the type; TypeStats::stale counts what is left.
   template <typename T>
   absl::Status Invalidate(const ObjectKey& key) {
     return InvalidateKey(TypeTagOf<T>(), key);

@@ -17,12 +17,18 @@
 // from before are as good as none, to readers from after. A load fills a gap
 // and is no write: it makes visible what was true since the gap opened.
 //
+// So raising the floor forgets a whole type at once, and leaves stale entries
+// behind. Every later change of the type sweeps a few of them away, more than
+// it can add, so they never outnumber what was there when the floor rose.
+//
 // What must hold (CheckInvariants):
 //  1. An entry's key is the key of its object.
-//  2. Old versions of a key are ordered by `since`, each older than the entry.
+//  2. Old versions of a key ascend by `since`, and none is newer than the
+//     entry.
 //  3. A tombstone exists only while old versions of its key do.
 //  4. Floors ascend.
-//  5. The counts are those of the entries at or above the floor.
+//  5. The counts are those of the entries at or above the floor, and of the
+//     stale ones below.
 //  6. The retired list ascends, and has one element for every old version.
 //
 // An old version is dropped when no reader is left that began before it was
@@ -30,6 +36,8 @@
 #include "polyref/cache/identity_map.h"
 
 #include <algorithm>
+#include <array>
+#include <deque>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -73,6 +81,8 @@ class TypeTable {
   virtual void DropOldVersion(const ObjectKey& key) = 0;
 
   virtual size_t old_version_count() const = 0;
+  // Entries below the floor.
+  virtual size_t stale_count() const = 0;
   virtual void CheckInvariants() const = 0;
 
   const ContentType& type() const { return type_; }
@@ -92,19 +102,32 @@ class TypeTable {
       floors_.erase(floors_.begin(), std::prev(first_above));
     }
     floors_.push_back(now);
-    object_count_ = missing_count_ = 0;
+    counts_ = {};
   }
+
+  void CheckFloors() const {
+    POLYREF_CHECK(std::is_sorted(floors_.begin(), floors_.end()), type_.name());
+  }
+
+  // Destroys some entries below the floor, unless a reader from before the
+  // floor may be left: the oldest one began at `oldest`. Cost: O(1).
+  virtual void Sweep(Sequence oldest) = 0;
 
   Sequence last_write() const { return last_write_; }
   void set_last_write(Sequence write) { last_write_ = write; }
 
-  size_t object_count() const { return object_count_; }
-  size_t missing_count() const { return missing_count_; }
+  // Entries at or above the floor.
+  size_t count(State state) const {
+    return counts_[static_cast<size_t>(state)];
+  }
+  size_t current_count() const {
+    return count(State::kLoaded) + count(State::kMissing) +
+           count(State::kUnknown);
+  }
 
  protected:
   void Count(State state, int change) {
-    if (state == State::kLoaded) object_count_ += change;
-    if (state == State::kMissing) missing_count_ += change;
+    counts_[static_cast<size_t>(state)] += change;
   }
 
   const ContentType& type_;
@@ -112,8 +135,7 @@ class TypeTable {
  private:
   std::vector<Sequence> floors_;
   Sequence last_write_ = 0;
-  size_t object_count_ = 0;
-  size_t missing_count_ = 0;
+  std::array<size_t, 3> counts_ = {};  // by State
 };
 
 namespace {
@@ -183,6 +205,7 @@ class KeyedTable final : public TypeTable {
     Version& version = it->version;
     if (version.since >= floor()) {
       POLYREF_CHECK(version.state == State::kUnknown, "filled what is known");
+      Count(State::kUnknown, -1);
       version = {state, version.since, object};
       return false;
     }
@@ -200,29 +223,32 @@ class KeyedTable final : public TypeTable {
       return false;
     }
     if (it->version.since >= floor()) Count(it->version.state, -1);
+    if (!keep_old && state == State::kUnknown) {
+      Destroy(it->version);
+      EraseEntry(it);
+      return false;
+    }
     Count(state, +1);
+    const Version old = std::exchange(it->version, {state, now, object});
     if (keep_old) {
-      old_[it->key].push_back(std::exchange(it->version, {state, now, object}));
-      return true;
-    }
-    Destroy(it->version);
-    if (state == State::kUnknown) {
-      entries_.erase(it);
+      old_[it->key].push_back(old);
     } else {
-      it->version = {state, now, object};
+      Destroy(old);
     }
-    return false;
+    return keep_old;
   }
 
   void DropOldVersion(const ObjectKey& key) override {
     const auto old = old_.find(Native<K>(key));
     POLYREF_CHECK(old != old_.end(), "no old version of " + key.ToString());
     Destroy(old->second.front());
-    old->second.erase(old->second.begin());
+    old->second.pop_front();
     if (!old->second.empty()) return;
     old_.erase(old);
     const auto it = entries_.find(Native<K>(key));
-    if (it->version.state == State::kUnknown) entries_.erase(it);
+    if (it->version.state != State::kUnknown) return;
+    if (it->version.since >= floor()) Count(State::kUnknown, -1);
+    EraseEntry(it);
   }
 
   size_t old_version_count() const override {
@@ -231,17 +257,38 @@ class KeyedTable final : public TypeTable {
     return count;
   }
 
+  size_t stale_count() const override {
+    return entries_.size() - current_count();
+  }
+
+  void Sweep(Sequence oldest) override {
+    constexpr int kEntriesASweep = 4;
+    if (floor() > oldest || stale_count() == 0) return;
+    for (int i = 0; i < kEntriesASweep; ++i) {
+      if (sweep_ == entries_.end()) sweep_ = entries_.begin();
+      if (sweep_ == entries_.end()) return;
+      if (sweep_->version.since >= floor() || old_.contains(sweep_->key)) {
+        ++sweep_;
+        continue;
+      }
+      Destroy(sweep_->version);
+      sweep_ = entries_.erase(sweep_);
+    }
+  }
+
   void CheckInvariants() const override {
-    size_t objects = 0;
-    size_t missing = 0;
+    std::array<size_t, 3> counts = {};
     for (const Entry& entry : entries_) {
       CheckEntry(entry);
       if (entry.version.since < floor()) continue;
-      objects += entry.version.state == State::kLoaded;
-      missing += entry.version.state == State::kMissing;
+      ++counts[static_cast<size_t>(entry.version.state)];
     }
-    POLYREF_CHECK(objects == object_count(), type_.name());
-    POLYREF_CHECK(missing == missing_count(), type_.name());
+    for (const State state :
+         {State::kUnknown, State::kLoaded, State::kMissing}) {
+      POLYREF_CHECK(counts[static_cast<size_t>(state)] == count(state),
+                    type_.name());
+    }
+    CheckFloors();
     for (const auto& [key, versions] : old_) {
       const auto it = entries_.find(key);
       POLYREF_CHECK(it != entries_.end() && !versions.empty(), type_.name());
@@ -271,15 +318,20 @@ class KeyedTable final : public TypeTable {
     if (version.object != nullptr) type_.Own(version.object);
   }
 
+  void EraseEntry(typename Entries::iterator it) {
+    if (it == sweep_) ++sweep_;
+    entries_.erase(it);
+  }
+
   // The newest old version that a reader at `as_of` may see, or null.
   const Version* OldVersionAt(const K& key, Sequence as_of) const {
     const auto old = old_.find(key);
     if (old == old_.end()) return nullptr;
-    const std::vector<Version>& versions = old->second;
-    for (size_t i = versions.size(); i-- > 0;) {
-      if (versions[i].since <= as_of) return &versions[i];
-    }
-    return nullptr;
+    const std::deque<Version>& versions = old->second;
+    const auto newer = std::upper_bound(
+        versions.begin(), versions.end(), as_of,
+        [](Sequence at, const Version& version) { return at < version.since; });
+    return newer == versions.begin() ? nullptr : &*std::prev(newer);
   }
 
   void CheckEntry(const Entry& entry) const {
@@ -296,9 +348,10 @@ class KeyedTable final : public TypeTable {
   }
 
   Entries entries_;
+  typename Entries::iterator sweep_ = entries_.end();  // where Sweep goes on
   LeaseTable<K> leases_;
   // By key, oldest first.
-  absl::flat_hash_map<K, std::vector<Version>> old_;
+  absl::flat_hash_map<K, std::deque<Version>> old_;
 };
 
 std::unique_ptr<TypeTable> MakeTable(const ContentType& type) {
@@ -368,6 +421,7 @@ Answered IdentityMap::AnswerRow(ContentTypeId type, const ObjectKey& key,
     return answered;
   }
   if (table.Fill(key, row.release())) Retire(type, key, now_);
+  table.Sweep(OldestReader());
   answered.view = table.Find(key, now_);
   return answered;
 }
@@ -381,6 +435,7 @@ Answered IdentityMap::AnswerMissing(ContentTypeId type, const ObjectKey& key,
   answered.view = table.Find(key, now_);
   if (!lease || answered.view.state != State::kUnknown) return answered;
   if (table.Fill(key, nullptr)) Retire(type, key, now_);
+  table.Sweep(OldestReader());
   answered.view = table.Find(key, now_);
   return answered;
 }
@@ -401,6 +456,7 @@ void IdentityMap::Write(ContentTypeId type, const ObjectKey& key, State state,
   if (table.Write(key, state, object, now_, keep_old)) {
     retired_.push_back({now_, type, key});
   }
+  table.Sweep(OldestReader());
 }
 
 const void* IdentityMap::Put(ContentTypeId type, const ObjectKey& key,
@@ -449,11 +505,15 @@ void IdentityMap::Retire(ContentTypeId type, const ObjectKey& key,
 }
 
 size_t IdentityMap::object_count(ContentTypeId type) const {
-  return table(type).object_count();
+  return table(type).count(State::kLoaded);
+}
+
+size_t IdentityMap::stale_count(ContentTypeId type) const {
+  return table(type).stale_count();
 }
 
 size_t IdentityMap::missing_count(ContentTypeId type) const {
-  return table(type).missing_count();
+  return table(type).count(State::kMissing);
 }
 
 void IdentityMap::CheckInvariants() const {

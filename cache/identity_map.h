@@ -13,8 +13,9 @@
 //   map.CloseReader(snapshot);
 //
 // GraphCache and Session are built on it; it is not for direct use. Keys must
-// be canonical. Thread-compatible. Cost of every call: one hash lookup in the
-// map of that type, and on writes one in its leases, unless said otherwise.
+// be canonical. Thread-compatible. Cost of Find: one hash lookup, two for a
+// reader that began before the key was last written. Of every other call: a few
+// hash lookups in the map and the leases of that type, unless said otherwise.
 #ifndef POLYREF_CACHE_IDENTITY_MAP_H_
 #define POLYREF_CACHE_IDENTITY_MAP_H_
 
@@ -121,6 +122,8 @@ class IdentityMap {
 
   size_t object_count(ContentTypeId type) const;   // current ones
   size_t missing_count(ContentTypeId type) const;  // current ones
+  // Entries that an invalidation of the whole type left behind.
+  size_t stale_count(ContentTypeId type) const;
   size_t reader_count() const { return readers_.size(); }
   size_t retired_count() const { return retired_.size(); }
 

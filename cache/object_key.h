@@ -71,23 +71,18 @@ class ObjectKey {
   // The null key: no object.
   ObjectKey() = default;
 
-  // Any integer type that fits in 64 signed bits; no bool and no character.
+  // Conversions, so that keys can be written as they are. Any integer type that
+  // fits in 64 signed bits; no bool and no character.
   template <std::integral I>
   requires(!std::same_as<I, bool> && !std::same_as<I, char> &&
            (std::signed_integral<I> || sizeof(I) < sizeof(int64_t)))
       ObjectKey(I value)
-      : value_(static_cast<int64_t>(value)) {
-  }  // NOLINT(google-explicit-constructor)
-  ObjectKey(Uuid value)
-      : value_(value) {}  // NOLINT(google-explicit-constructor)
+      : value_(static_cast<int64_t>(value)) {}
+  ObjectKey(Uuid value) : value_(value) {}
   // The empty text is a key like any other; it is not null.
-  ObjectKey(std::string value)
-      : value_(std::move(value)) {}  // NOLINT(google-explicit-constructor)
-  ObjectKey(std::string_view value)
-      : ObjectKey(std::string(value)) {}  // NOLINT(google-explicit-constructor)
-  ObjectKey(const char* value)
-      : ObjectKey(std::string_view(value)) {
-  }  // NOLINT(google-explicit-constructor)
+  ObjectKey(std::string value) : value_(std::move(value)) {}
+  ObjectKey(std::string_view value) : ObjectKey(std::string(value)) {}
+  ObjectKey(const char* value) : ObjectKey(std::string_view(value)) {}
 
   ObjectKey(std::nullptr_t) = delete;
 

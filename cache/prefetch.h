@@ -27,7 +27,8 @@ namespace polyref {
 // What is best for the batches of a plan.
 enum class Schedule {
   // As few loader calls as possible: a type waits until no other type of the
-  // plan can name more of its objects. As few waves as that allows.
+  // plan can name more of its objects. As few waves as that allows. Types that
+  // can name each other's objects run together, wave after wave.
   kMinCalls,
   // As few waves as possible: a type is loaded as soon as one of its keys is
   // known, at the price of more calls.
@@ -49,8 +50,7 @@ class Prefetch {
 
   // Paths as text. What is wrong with them is reported by status(), and by
   // whoever is given the prefetch.
-  Prefetch(std::initializer_list<std::string_view>
-               paths);  // NOLINT(google-explicit-constructor)
+  Prefetch(std::initializer_list<std::string_view> paths);
   explicit Prefetch(const std::vector<std::string>& paths);
 
   // Adds one more path, as text or step by step.

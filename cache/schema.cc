@@ -33,18 +33,14 @@ ContentType& Schema::Add(std::string name, TypeTag tag) {
   std::replace(type.table_.begin(), type.table_.end(), '.', '_');
   type.name_ = std::move(name);
   by_name_.try_emplace(type.name_, type.id_);
-  by_tag_.try_emplace(tag, type.id_);
+  const auto [it, first] = by_tag_.try_emplace(tag, type.id_);
+  if (!first) it->second.reset();
   return type;
 }
 
 absl::Status Schema::Check() const {
   std::vector<std::string> errors;
   std::set<std::string_view> type_names;
-  std::set<TypeTag> shared_classes;
-  std::set<TypeTag> classes;
-  for (const ContentType& type : types_) {
-    if (!classes.insert(type.tag()).second) shared_classes.insert(type.tag());
-  }
   for (const ContentType& type : types_) {
     const auto complain = [&](const auto&... parts) {
       errors.push_back(Cat(type.name(), ": ", parts...));
@@ -67,11 +63,11 @@ absl::Status Schema::Check() const {
     for (const Relation& relation : type.relations()) {
       check_member(relation.name);
       if (relation.kind == RelationKind::kForeignKey) {
-        if (Find(relation.target) == nullptr) {
+        if (!by_tag_.contains(relation.target)) {
           complain("the foreign key '", relation.name,
                    "' points to a class that is not registered; there are ",
                    TypeNames());
-        } else if (shared_classes.contains(relation.target)) {
+        } else if (Find(relation.target) == nullptr) {
           complain("the foreign key '", relation.name,
                    "' points to a class that several types share");
         }
@@ -96,7 +92,8 @@ const ContentType* Schema::Find(std::string_view name) const {
 
 const ContentType* Schema::Find(TypeTag tag) const {
   const auto it = by_tag_.find(tag);
-  return it == by_tag_.end() ? nullptr : &type(it->second);
+  if (it == by_tag_.end() || !it->second) return nullptr;
+  return &type(*it->second);
 }
 
 std::vector<ContentTypeId> Schema::AdmissibleTypes(

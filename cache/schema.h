@@ -29,6 +29,7 @@
 #include <concepts>
 #include <deque>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -59,9 +60,10 @@ class Schema {
   TypeBuilder<T> Define(std::string name);
 
   // OK if every type is complete: named once as `app.model`, with one key,
-  // members and relations named once, foreign keys to registered types,
-  // admissible types that exist. Otherwise InvalidArgument that lists all that
-  // is wrong. Cost: a walk over the definitions.
+  // members and relations named once, foreign keys to registered types that are
+  // alone in having their class, admissible types that exist. Otherwise
+  // InvalidArgument that lists all that is wrong. Cost: a walk over the
+  // definitions.
   absl::Status Check() const;
 
   // All types; the position is the id.
@@ -82,8 +84,8 @@ class Schema {
   const ContentType* Find(const char* name) const {
     return Find(std::string_view(name));
   }
-  // The type of that C++ class, or null; the first one defined if several share
-  // the class.
+  // The type of that C++ class, or null; null also if several types share it:
+  // then only generic references, which name the type, can tell them apart.
   const ContentType* Find(TypeTag tag) const;
   template <typename T>
   const ContentType* Find() const {
@@ -100,7 +102,7 @@ class Schema {
   // those declared, or else all. REQUIRES: Check() is OK.
   std::vector<ContentTypeId> AdmissibleTypes(const Relation& relation) const;
 
-  // A reference to the T with that key. REQUIRES: T is registered.
+  // A reference to the T with that key. REQUIRES: Find<T>() is not null.
   template <typename T>
   GenericRef RefTo(ObjectKey key) const {
     return GenericRef(Find<T>()->id(), std::move(key));
@@ -115,7 +117,8 @@ class Schema {
   std::deque<ContentType>
       types_;  // a deque: descriptions keep their address while types are added
   std::map<std::string, ContentTypeId, std::less<>> by_name_;
-  absl::flat_hash_map<TypeTag, ContentTypeId> by_tag_;
+  // Empty for a class that several types share.
+  absl::flat_hash_map<TypeTag, std::optional<ContentTypeId>> by_tag_;
 };
 
 // What a definition may say beside the defaults.
@@ -127,8 +130,9 @@ struct ForeignKeyOptions {
 };
 struct GenericForeignKeyOptions {
   // Names of the types it may point to; default: every type of the schema.
-  // Prefetch paths below the relation are checked against these. A reference to
-  // another registered type still resolves.
+  // Prefetch paths are checked against these, and a prefetch resolves
+  // references to these. One to another registered type resolves when it is
+  // read.
   std::vector<std::string> admissible;
 };
 

@@ -24,9 +24,10 @@ using State = cache_internal::IdentityMap::State;
 
 namespace {
 
-absl::Status Unregistered() {
-  return absl::InvalidArgumentError(
-      "this C++ class is no registered content type");
+absl::Status Unregistered(const Schema& schema) {
+  return cache_internal::InvalidArgument(
+      "this C++ class is not that of one registered content type; there are ",
+      schema.TypeNames());
 }
 
 // Loads one key of which the session knows nothing, and reads it again.
@@ -101,7 +102,7 @@ absl::StatusOr<PrefetchReport> Session::PrefetchRows(
     TypeTag tag, RowSpan rows, const polyref::Prefetch& what) {
   const Schema& schema = state_->cache().schema;
   const ContentType* type = schema.Find(tag);
-  if (type == nullptr) return Unregistered();
+  if (type == nullptr) return Unregistered(schema);
   absl::StatusOr<LoadPlan> plan = LoadPlan::Make(schema, *type, what);
   if (!plan.ok()) return plan.status();
   return PrefetchRows(tag, rows, *plan);
@@ -129,7 +130,7 @@ absl::StatusOr<std::string> Session::ExplainRows(
     TypeTag tag, RowSpan rows, const polyref::Prefetch& what) {
   const Schema& schema = state_->cache().schema;
   const ContentType* type = schema.Find(tag);
-  if (type == nullptr) return Unregistered();
+  if (type == nullptr) return Unregistered(schema);
   absl::StatusOr<LoadPlan> plan = LoadPlan::Make(schema, *type, what);
   if (!plan.ok()) return plan.status();
   const std::unique_ptr<SessionState> ahead = state_->Fork();
@@ -160,10 +161,10 @@ Resolution Session::ResolveForeign(TypeTag tag, const AnyRef& ref) {
   if (ref.is_null()) return {Outcome::kNull, type, nullptr, absl::OkStatus()};
   if (type != nullptr) return ResolveKey(*state_, *type, ref.key());
   return {Outcome::kUnknownType, nullptr, nullptr,
-          absl::NotFoundError(
-              Cat("the class of this reference is not registered "
-                  "(key '",
-                  ref.key().ToString(), "'); there are ", schema.TypeNames()))};
+          absl::NotFoundError(Cat(
+              "the class of this reference is not that of one registered type "
+              "(key '",
+              ref.key().ToString(), "'); there are ", schema.TypeNames()))};
 }
 
 Resolution Session::Resolve(const GenericRef& ref) {
@@ -183,8 +184,9 @@ Resolution Session::Resolve(const GenericRef& ref) {
 }
 
 absl::Status Session::PutObject(TypeTag tag, ObjectPtr object) {
-  const ContentType* type = state_->cache().schema.Find(tag);
-  if (type == nullptr) return Unregistered();
+  const Schema& schema = state_->cache().schema;
+  const ContentType* type = schema.Find(tag);
+  if (type == nullptr) return Unregistered(schema);
   const ObjectKey key = type->KeyOf(object.get());
   cache_internal::IdentityMap& map = state_->cache().map;
   const void* stored = map.Put(type->id(), key, std::move(object));

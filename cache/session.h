@@ -62,8 +62,8 @@ class Session {
   // registered type; the session adopts them: from now on a reference to one of
   // them resolves to that very object, even if it gave another one before. The
   // first of several rows with one key stands, and a Put goes before them; null
-  // pointers are skipped. They stay the caller's, REQUIRES: they
-  // outlive the session unchanged.
+  // pointers are skipped. They stay the caller's, REQUIRES: they outlive the
+  // session unchanged.
   //
   // InvalidArgument if the plan is wrong, before anything is loaded. Otherwise
   // OK even if a loader failed: the report says so, and so does each reference.
@@ -125,7 +125,9 @@ class Session {
 
   // From here on the session also sees what others wrote until now, and asks
   // again for what it failed to load. What it has read before stays valid, but
-  // the same reference may give a newer object. Rows it adopted stay adopted.
+  // the same reference may give a newer object. Rows it adopted stay adopted,
+  // but for those it has written itself. All it has read stays in memory until
+  // it ends: for a worker that never ends, begin a new session now and then.
   void Refresh();
 
  private:

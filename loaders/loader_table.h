@@ -1,10 +1,10 @@
 // A source put together from a bulk loader for each content type, with an
 // optional other source for the rest.
 //
+//   // Farms come from a service, all else from the database.
 //   polyref::LoaderTable loaders(schema, db.get());
-//   loaders.Add<Farm>(FarmLoader(&farm_service));   // farms come from a
-//   service polyref::GraphCache cache(schema, loaders);     // all else from
-//   the database
+//   loaders.Add<Farm>(FarmLoader(&farm_service));
+//   polyref::GraphCache cache(schema, loaders);
 //
 // Loaders of one wave are called one after the other on the session's thread,
 // then the other source with what is left; each may finish its batches later. A

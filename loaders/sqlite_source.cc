@@ -20,6 +20,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_join.h"
+#include "polyref/cache/internal/batch_state.h"
 #include "polyref/cache/internal/mutex.h"
 #include "polyref/cache/internal/text.h"
 #include "polyref/loaders/internal/sqlite_connection.h"
@@ -85,23 +86,33 @@ bool IsSettledByDeclaration(const TypeState& state) {
          (kind == KeyKind::kText && affinity == Affinity::kText);
 }
 
-// Looks at the first keys until one settles the form. An error leaves it as it
-// is: the statement that needs the form will meet the same one.
-void FindKeyForm(SqliteConnection& connection, TypeState& state) {
+// Looks at the first keys: they settle the form, unless they show nothing of
+// it. InvalidArgument if they show two, because a key of the other one would
+// seem missing.
+absl::Status FindKeyForm(SqliteConnection& connection, TypeState& state) {
+  const std::string& column = state.type().key().column;
   const std::string table = cache_internal::Quoted(state.table.name);
-  const std::string sql = Cat("SELECT ", table, ".",
-                              cache_internal::Quoted(state.type().key().column),
-                              " FROM ", table, " LIMIT ", kSampledRows);
-  (void)connection.Read(sql, [&](std::span<const FieldValue> row) {
+  const std::string sql =
+      Cat("SELECT ", table, ".", cache_internal::Quoted(column), " FROM ",
+          table, " LIMIT ", kSampledRows);
+  return connection.Read(sql, [&](std::span<const FieldValue> row) {
     const std::optional<KeyFormFinding> finding =
         cache_internal::KeyFormOf(state.type().key().kind, row[0]);
-    if (finding && !state.key_form.settled) state.key_form = *finding;
+    if (!finding) return absl::OkStatus();
+    if (!state.key_form.settled) {
+      state.key_form = *finding;
+    } else if (finding->settled && finding->form != state.key_form.form) {
+      return InvalidArgument("column ", column, " of table ", state.table.name,
+                             " spells the keys of ", state.type().name(),
+                             " in more than one way, for one ",
+                             row[0].ToString(), "; give them one form");
+    }
     return absl::OkStatus();
   });
 }
 
 // Readies each type for its batches; InvalidArgument that lists the types whose
-// custom parts are no SQL.
+// custom parts are no SQL, or if a key column has no one form.
 absl::Status Compile(SqliteConnection& connection,
                      std::vector<TypeState>& states) {
   std::vector<std::string> problems;
@@ -116,7 +127,9 @@ absl::Status Compile(SqliteConnection& connection,
     }
     state.batch = *std::move(batch);
     state.key_form.settled = IsSettledByDeclaration(state);
-    if (!state.key_form.settled) FindKeyForm(connection, state);
+    if (state.key_form.settled) continue;
+    absl::Status status = FindKeyForm(connection, state);
+    if (!status.ok()) return status;
   }
   if (problems.empty()) return absl::OkStatus();
   return InvalidArgument("the options do not suit the database:\n  ",
@@ -287,17 +300,23 @@ std::vector<absl::Status> SqliteSource::Impl::RunWave(
   return statuses;
 }
 
-absl::Status SqliteSource::Impl::RunBatch(LoadBatch& batch) {
+absl::Status SqliteSource::Impl::RunBatch(LoadBatch& batch) try {
   const absl::StatusOr<TypeState*> found = StateOf(batch.content_type());
   if (!found.ok()) return found.status();
   TypeState& state = **found;
-  if (!state.key_form.settled) FindKeyForm(*connection_, state);
+  if (!state.key_form.settled) {
+    absl::Status status = FindKeyForm(*connection_, state);
+    if (!status.ok()) return status;
+  }
   ++stats_.statements;
   const KeyParameter keys = {.keys = &batch.keys(),
                              .form = state.key_form.form};
   const StatementRun run(state.batch);
   BindKeys(state.batch, keys);
   return Answer(batch, state);
+} catch (...) {
+  // The constructor of a row, or no memory for it.
+  return cache_internal::CurrentExceptionStatus("making a row");
 }
 
 SqliteSource::SqliteSource(std::unique_ptr<Impl> impl)

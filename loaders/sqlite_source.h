@@ -18,10 +18,12 @@
 //  - One batch is one statement, whatever the number of its keys.
 //  - A batch that fails leaves the others of its wave alone; a row that can't
 //    be decoded fails its own key only.
-//  - Every key finds its row by the index of the key column, exactly: integers
-//    to the last of their 64 bits, text byte for byte, and UUIDs however the
-//    column spells them (32 or 36 characters of either case, or 16 bytes; one
-//    spelling per column).
+//  - Every key finds its row exactly: integers to the last of their 64 bits,
+//    text byte for byte, and UUIDs however the column spells them (32 or 36
+//    characters of either case, or 16 bytes). One spelling per column: the
+//    first rows are looked at, and a column that mixes them is an error.
+//  - A key is looked up by the index of the key column. The column should be
+//    unique, and have one: without an index each batch reads the table through.
 //
 // When not to use it: for a database that lives in the same process only
 // (memory_source.h), or to write.
@@ -59,7 +61,7 @@ struct SqliteStats {
   int64_t statements = 0;
   // Read transactions: one for each wave.
   int64_t transactions = 0;
-  // Statements compiled: one for each Select, none for a batch.
+  // Statements compiled to read rows: one for each Select, none for a batch.
   int64_t compiled = 0;
 };
 

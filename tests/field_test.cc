@@ -280,18 +280,30 @@ TEST_F(FieldTest, NullIsForOptionalsAlone) {
   EXPECT_EQ(thing_.maybe_text, std::nullopt);
 }
 
-TEST_F(FieldTest, IntegerIsForNumbers) {
-  EXPECT_THAT(Takers(FieldValue::Integer(1)),
-              ElementsAre("int8", "uint8", "int16", "uint16", "int32", "uint32",
-                          "int64", "uint64", "flag", "color", "change", "plain",
-                          "toggle", "real32", "real64", "maybe_int",
-                          "maybe_flag", "maybe_color", "maybe_real"));
+TEST_F(FieldTest, IntegerIsForNumbersAndText) {
+  EXPECT_THAT(
+      Takers(FieldValue::Integer(1)),
+      ElementsAre("int8", "uint8", "int16", "uint16", "int32", "uint32",
+                  "int64", "uint64", "flag", "color", "change", "plain",
+                  "toggle", "real32", "real64", "text", "maybe_int",
+                  "maybe_flag", "maybe_color", "maybe_real", "maybe_text"));
 }
 
-TEST_F(FieldTest, RealIsForReals) {
+TEST_F(FieldTest, RealIsForRealsAndText) {
   // Not even a whole number: an integer never goes through floating point.
-  EXPECT_THAT(Takers(FieldValue::Real(1)),
-              ElementsAre("real32", "real64", "maybe_real"));
+  EXPECT_THAT(
+      Takers(FieldValue::Real(1)),
+      ElementsAre("real32", "real64", "text", "maybe_real", "maybe_text"));
+}
+
+// As a column of numeric affinity holds a decimal.
+TEST_F(FieldTest, NumbersAreShortText) {
+  EXPECT_TRUE(Set("text", FieldValue::Real(12.5)));
+  EXPECT_EQ(thing_.text, "12.5");
+  EXPECT_TRUE(Set("text", FieldValue::Real(0.1)));
+  EXPECT_EQ(thing_.text, "0.1");
+  EXPECT_TRUE(Set("text", FieldValue::Integer(-9007199254740993)));
+  EXPECT_EQ(thing_.text, "-9007199254740993");
 }
 
 TEST_F(FieldTest, TextOfANumberIsText) {
@@ -314,7 +326,6 @@ TEST_F(FieldTest, RefusedValueChangesNothing) {
   EXPECT_FALSE(Set("maybe_flag", FieldValue::Text("t")));
   EXPECT_FALSE(Set("maybe_color", 256));
   EXPECT_FALSE(Set("maybe_real", FieldValue::Text("0.25")));
-  EXPECT_FALSE(Set("maybe_text", 7));
   EXPECT_FALSE(Set("maybe_uuid", FieldValue::Text("7")));
   EXPECT_FALSE(Set("flag", FieldValue::Null()));
   EXPECT_FALSE(Set("int32", FieldValue::Null()));

@@ -179,6 +179,37 @@ TEST_F(GraphCacheTest, WritesTakeAllKindsOfKeys) {
   EXPECT_THAT(Calls(), IsEmpty());
 }
 
+TEST_F(GraphCacheTest, WhatATypeForgotIsFreedWithLaterWrites) {
+  constexpr int kUsers = 100;
+  const int before = Alive::count;
+  for (int key = 0; key < kUsers; ++key) {
+    ASSERT_TRUE(cache_.Put(User{key, "old"}).ok());
+  }
+  cache_.InvalidateAll();
+  EXPECT_EQ(Alive::count - before, kUsers);
+  EXPECT_EQ(StatsOf<User>().stale, kUsers);
+  EXPECT_EQ(StatsOf<User>().objects, 0);
+  for (int key = 0; key < kUsers; ++key) {
+    ASSERT_TRUE(cache_.Put(User{1000 + key, "new"}).ok());
+    cache_.CheckInvariants();
+  }
+  EXPECT_EQ(StatsOf<User>().stale, 0);
+  EXPECT_EQ(Alive::count - before, kUsers);
+}
+
+TEST_F(GraphCacheTest, WhatAnOpenSessionSeesIsNotSwept) {
+  ASSERT_TRUE(cache_.Put(User{1, "old"}).ok());
+  Session session = cache_.NewSession();
+  const User* old = session.Get<User>(U(1));
+  cache_.InvalidateAll();
+  for (int key = 10; key < 30; ++key) {
+    ASSERT_TRUE(cache_.Put(User{key, "new"}).ok());
+  }
+  EXPECT_EQ(StatsOf<User>().stale, 1);
+  EXPECT_EQ(session.Get<User>(U(1)), old);
+  EXPECT_EQ(old->name, "old");
+}
+
 TEST_F(GraphCacheTest, StrangersAreInvalid) {
   for (const absl::Status& status :
        {cache_.Put(Stranger{1}), cache_.Prime(Stranger{1}),
@@ -186,7 +217,9 @@ TEST_F(GraphCacheTest, StrangersAreInvalid) {
         cache_.InvalidateType<Stranger>(),
         cache_.Plan<Stranger>({"actor"}).status()}) {
     EXPECT_EQ(status.ToString(),
-              "INVALID_ARGUMENT: this C++ class is no registered content type");
+              "INVALID_ARGUMENT: this C++ class is not that of one registered "
+              "content type; there are " +
+                  schema_.TypeNames());
   }
 }
 

@@ -423,7 +423,8 @@ TEST_F(LoadPlanTest, PlanForAnotherSchemaIsRefused) {
 
 TEST_F(LoadPlanTest, RowsOfNoTypeHaveNoPlan) {
   const absl::Status unregistered = absl::InvalidArgumentError(
-      "this C++ class is no registered content type");
+      "this C++ class is not that of one registered content type; there are " +
+      schema_.TypeNames());
   EXPECT_EQ(cache_->Plan<Stranger>({"boss"}).status(), unregistered);
   Session session = cache_->NewSession();
   const std::vector<Stranger> strangers(2);
@@ -875,8 +876,11 @@ class RandomPlanTest : public testing::TestWithParam<uint32_t> {
   void ExpectAllIsLoadedOnce() {
     GraphCache cache(schema_, source_);
     Session session = cache.NewSession({.fetch_mode = FetchMode::kForbid});
+    const absl::StatusOr<LoadPlan> plan =
+        LoadPlan::Make(schema_, *schema_.Find(NameOf(0)), what_);
+    ASSERT_TRUE(plan.ok()) << plan.status();
     const absl::StatusOr<PrefetchReport> report =
-        session.Prefetch(rows_, what_);
+        session.Prefetch(rows_, *plan);
     ASSERT_TRUE(report.ok()) << report.status();
     const std::set<TypedKey> asked(source_.asked().begin(),
                                    source_.asked().end());
@@ -891,7 +895,7 @@ class RandomPlanTest : public testing::TestWithParam<uint32_t> {
                                                      : Outcome::kMissing);
     }
     const int waves = source_.waves();
-    EXPECT_TRUE(session.Prefetch(rows_, what_).ok());
+    EXPECT_TRUE(session.Prefetch(rows_, *plan).ok());
     EXPECT_EQ(source_.waves(), waves) << "the second prefetch loads";
     cache.CheckInvariants();
   }

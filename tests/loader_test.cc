@@ -19,6 +19,8 @@
 #include "polyref/cache/cache_stats.h"
 #include "polyref/cache/generic_ref.h"
 #include "polyref/cache/graph_cache.h"
+#include "polyref/cache/internal/batch_state.h"
+#include "polyref/cache/key_list.h"
 #include "polyref/cache/object_key.h"
 #include "polyref/cache/outcome.h"
 #include "polyref/cache/prefetch.h"
@@ -968,6 +970,27 @@ TEST_F(LoaderTableTest, DroppedInPeaceKeepsItsError) {
   EXPECT_EQ(StatusOf(Ref<User>(1)),
             "INTERNAL: loading lib.user 1: the loader dropped its batch "
             "without an answer");
+}
+
+// The waiter may be another thread than the one whose loader throws.
+TEST_F(LoaderTableTest, ExceptionOnAnotherThreadKeepsItsText) {
+  class Thrower : public BulkLoader {
+    void Load(LoadBatch) override { throw std::runtime_error("boom"); }
+  };
+  for (int round = 0; round < 200; ++round) {
+    const auto latch = std::make_shared<cache_internal::WaveLatch>(1);
+    KeyList keys(KeyKind::kInt64);
+    keys.Add(1);
+    const auto state = std::make_shared<cache_internal::BatchState>(
+        *schema_.Find<User>(), keys, latch);
+    std::thread loading([state] {
+      Thrower thrower;
+      cache_internal::LoadGuarded(thrower, LoadBatch(state));
+    });
+    latch->Wait();
+    EXPECT_EQ(state->status().message(), "the loader threw: boom");
+    loading.join();
+  }
 }
 
 TEST_F(LoaderTableTest, LimitsComeFromTheLoader) {

@@ -929,6 +929,18 @@ TEST_P(UuidFormTest, DigitsDoNotSettleTheCase) {
   EXPECT_THAT(LoadOne(*source, "blog.post", {kLettersUuid}).Keys(), SizeIs(1));
 }
 
+TEST_P(UuidFormTest, TwoFormsInAColumnAreAnError) {
+  AddPost(kLettersUuid);
+  other_.Execute(
+      "INSERT INTO blog_post VALUES (?1, 'post', 1)",
+      {GetParam().is_blob ? FieldValue::Text("ffffffffffffffffffffffffffffffff")
+                          : FieldValue::Blob(kAbsentUuid.ToBytes())});
+  EXPECT_THAT(
+      std::string(OpenError().message()),
+      HasSubstr("column id of table blog_post spells the keys of blog.post in "
+                "more than one way"));
+}
+
 std::string Hex(const Uuid& uuid) { return uuid.ToHex(); }
 std::string UpperHex(const Uuid& uuid) { return Upper(uuid.ToHex()); }
 std::string Dashed(const Uuid& uuid) { return uuid.ToString(); }
@@ -1265,10 +1277,14 @@ TEST_F(SnapshotTest, NoSnapshotIsKeptBetweenCalls) {
   Write();
 }
 
-TEST_F(SnapshotTest, ThrowingObjectLeavesTheSourceUsable) {
+TEST_F(SnapshotTest, ThrowingObjectFailsItsBatchOnly) {
   const auto source = Open();
   Hooked::on_new = [] { throw std::runtime_error("no memory for this"); };
-  EXPECT_THROW(LoadOne(*source, "test.hooked", {1}), std::runtime_error);
+  const auto answers =
+      Load(*source, {{"test.hooked", {1}}, {"blog.tag", {"a"}}});
+  EXPECT_THAT(std::string(answers[0].status.message()),
+              EndsWith("making a row threw: no memory for this"));
+  EXPECT_EQ(LabelOf(answers[1]), "old");
   Write();
   EXPECT_THROW((void)source->Select<Hooked>(), std::runtime_error);
   Write();

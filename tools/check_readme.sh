@@ -31,6 +31,10 @@ bazel build --noshow_progress --show_result=0 --ui_event_filters=-info //tests:r
 output=$(bazel run --noshow_progress --show_result=0 --ui_event_filters=-info //tests:readme_example)
 
 failed=0
+if grep -n '@@' README.md >&2; then
+  echo "check_readme: README.md has a placeholder" >&2
+  failed=1
+fi
 same code "$(block cpp)" "$region" || failed=1
 same output "$(block text)" "$output" || failed=1
 exit "$failed"

@@ -14,6 +14,11 @@
 
 namespace polyref::cache_internal {
 
+void WaveLatch::CountUp() {
+  const MutexLock lock(mutex_);
+  ++open_;
+}
+
 void WaveLatch::CountDown() {
   // Notified under the lock: the waiter may destroy the latch as soon as it
   // sees the count.

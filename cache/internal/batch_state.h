@@ -20,6 +20,7 @@ class WaveLatch {
  public:
   explicit WaveLatch(int batches) : open_(batches) {}
 
+  void CountUp();
   void CountDown();
   // Returns when every batch is complete; what they wrote before is visible
   // then.
@@ -57,6 +58,10 @@ class BatchState {
   void Complete(absl::Status status);
   // As Complete, for a batch that its holder let go without an answer.
   void Drop();
+  // Between the two the waiter goes on waiting, though the batch be complete.
+  void Hold() { latch_->CountUp(); }
+  void Release() { latch_->CountDown(); }
+
   // Says which exception drops the batch, now or later; the first reason
   // stands. Nothing happens if it gets an answer, or was dropped in peace.
   void ExplainDrop(const absl::Status& reason);

@@ -14,6 +14,8 @@ struct RowSpan {
   size_t stride = 0;      // in bytes
   bool pointers = false;  // whether the elements are pointers
 
+  friend bool operator==(const RowSpan&, const RowSpan&) = default;
+
   const void* operator[](size_t i) const {
     const void* element = static_cast<const char*>(first) + i * stride;
     return pointers ? *static_cast<const void* const*>(element) : element;

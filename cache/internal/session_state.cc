@@ -45,7 +45,11 @@ void SessionState::IndexRows(const ContentType& type, Layer& layer) {
 }
 
 void SessionState::Adopt(ContentTypeId type, RowSpan rows) {
-  if (rows.count > 0) layer(type).unindexed.push_back(rows);
+  Layer& own = layer(type);
+  // A page is often prefetched more than once.
+  if (rows.count == 0 || rows == own.last_adopted) return;
+  own.last_adopted = rows;
+  own.unindexed.push_back(rows);
 }
 
 void SessionState::SetWritten(ContentTypeId type, const ObjectKey& key,

@@ -89,6 +89,7 @@ class SessionState {
  private:
   struct Layer {
     std::vector<RowSpan> unindexed;
+    RowSpan last_adopted;
     // The first that has a key decides.
     absl::flat_hash_map<ObjectKey, View> writes;
     absl::flat_hash_map<ObjectKey, View> rows;  // adopted

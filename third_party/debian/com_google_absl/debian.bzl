@@ -76,32 +76,8 @@ _STATUS = [
 LIBS = {
     "base": _BASE,
     "cord": _CORD,
-    "failure_signal_handler": [
-        "failure_signal_handler",
-        "examine_stack",
-        "stacktrace",
-    ] + _SYMBOLIZE,
     "hash": _HASH,
-    "int128": ["int128"],
-    "optional": ["bad_optional_access"] + _LOGGING,
-    "random": [
-        "random_distributions",
-        "random_seed_sequences",
-        "random_seed_gen_exception",
-        "random_internal_pool_urbg",
-        "random_internal_randen",
-        "random_internal_randen_hwaes",
-        "random_internal_randen_hwaes_impl",
-        "random_internal_randen_slow",
-        "random_internal_platform",
-        "random_internal_seed_material",
-        "bad_optional_access",
-    ] + _STRINGS,
     "raw_hash_set": _RAW_HASH_SET,
-    "stacktrace": [
-        "stacktrace",
-        "debugging_internal",
-    ] + _BASE,
     "status": _STATUS,
     "statusor": [
         "statusor",
@@ -109,11 +85,8 @@ LIBS = {
     ] + _STATUS,
     "str_format": _STR_FORMAT,
     "strings": _STRINGS,
-    "symbolize": _SYMBOLIZE,
-    "synchronization": _SYNCHRONIZATION,
     "throw": _THROW,
     "time": _TIME,
-    "variant": ["bad_variant_access"] + _LOGGING,
 }
 
 def absl_library(name, libs = None):

@@ -133,8 +133,11 @@ void Describe(CLI::App& app, Arguments& args) {
   AddNumber(app, "--rows", args.rows, int64_t{0},
             std::numeric_limits<int64_t>::max(),
             "Resolve the newest so many rows; 0: all");
-  app.add_option("--strategy", args.strategy,
-                 "How; default: all, or cold for lines")
+  app.add_option(
+         "--strategy", args.strategy,
+         "naive: a load a reference; per_field: a prefetch a field and path; "
+         "cold: polyref; warm: again, in memory. Default: all, or cold "
+         "for lines")
       ->check(OneOf("strategy", StrategyNames()));
   app.add_option("--format", args.format,
                  "What to print; lines: the answer itself, of one system")
@@ -270,7 +273,7 @@ class Demo {
       : args_(args), schema_(schema), db_(db), progress_(progress) {}
 
   int Run() {
-    if (args_.output() == Format::kTable) PrintHeading();
+    if (args_.output() == Format::kTable && !args_.explain) PrintHeading();
     for (const std::string& system : args_.systems()) {
       if (absl::Status status = RunSystem(system); !status.ok()) {
         progress_.Clear();
@@ -278,6 +281,9 @@ class Demo {
       }
     }
     if (args_.output() == Format::kTable) PrintSummary();
+    if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
+      return Fail("cannot write to standard output");
+    }
     return disagreeing_.empty() ? kExitOk : kExitDisagree;
   }
 
@@ -286,6 +292,7 @@ class Demo {
     if (args_.explain) {
       absl::Status status = PrintPlan(system);
       if (!status.ok()) return status;
+      if (args_.output() == Format::kTable) PrintHeading();
     }
     std::string sha256;
     std::optional<absl::Duration> naive;

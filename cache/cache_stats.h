@@ -30,17 +30,17 @@ struct WaveReport {
 
 // What one prefetch did.
 struct PrefetchReport {
-  int64_t rows = 0;        // given by the caller
-  int64_t references = 0;  // met, null ones too; below an object that many rows
-                           // share, counted once
-  int64_t null = 0;        // of these: null
+  int64_t rows = 0;  // given by the caller
+  // References met, null ones too; those of an object that many rows share
+  // count once. They are the sum of the kinds that follow.
+  int64_t references = 0;
+  int64_t null = 0;
   int64_t unknown_type = 0;   // of a type that is not registered
   int64_t bad_key = 0;        // with a text that is no key
   int64_t excluded = 0;       // of a type the path or the relation leaves out
   int64_t hits = 0;           // in memory when first met
   int64_t known_missing = 0;  // known to have no row when first met
-  int64_t misses =
-      0;  // the rest: to keys that were asked for, or are asked for already
+  int64_t misses = 0;         // to keys that are asked for
   std::vector<WaveReport> waves;
 
   // Sums over the waves.

@@ -76,7 +76,8 @@ class GenericRef {
 
   // REQUIRES: neither null nor of unknown type.
   ContentTypeId content_type() const { return type_; }
-  // The content type as the row's database numbers it. REQUIRES:
+  // The content type as the row's database numbers it; -1 where a source found
+  // no number in the row. REQUIRES:
   // has_unknown_type().
   int64_t database_type_id() const { return database_type_id_; }
   const ObjectKey& key() const { return key_; }

@@ -41,6 +41,7 @@
 #include "polyref/cache/content_type.h"
 #include "polyref/cache/field.h"
 #include "polyref/cache/generic_ref.h"
+#include "polyref/cache/internal/check.h"
 #include "polyref/cache/object_key.h"
 
 namespace polyref {
@@ -105,7 +106,12 @@ class Schema {
   // A reference to the T with that key. REQUIRES: Find<T>() is not null.
   template <typename T>
   GenericRef RefTo(ObjectKey key) const {
-    return GenericRef(Find<T>()->id(), std::move(key));
+    const ContentType* type = Find<T>();
+    POLYREF_CHECK(type != nullptr,
+                  "a reference to a class that is not that of one registered "
+                  "content type; there are " +
+                      TypeNames());
+    return GenericRef(type->id(), std::move(key));
   }
 
   // The names of all types for messages, in the order of definition.

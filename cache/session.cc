@@ -61,16 +61,19 @@ const void* ReadObject(SessionState& session, const ContentType& type,
   return canonical ? Read(session, type, *canonical).object : nullptr;
 }
 
+absl::Status BadKey(const ContentType& type, const ObjectKey& written) {
+  return cache_internal::InvalidArgument(type.name(), ": '", written.ToString(),
+                                         "' is no ",
+                                         KeyKindName(type.key().kind), " key");
+}
+
 Resolution ResolveKey(SessionState& session, const ContentType& type,
                       const ObjectKey& written) {
   if (written.is_null())
     return {Outcome::kNull, &type, nullptr, absl::OkStatus()};
   const std::optional<ObjectKey> key = type.CanonicalKey(written);
   if (!key) {
-    return {Outcome::kBadKey, &type, nullptr,
-            cache_internal::InvalidArgument(
-                type.name(), ": '", written.ToString(), "' is no ",
-                KeyKindName(type.key().kind), " key")};
+    return {Outcome::kBadKey, &type, nullptr, BadKey(type, written)};
   }
   const View view = Read(session, type, *key);
   if (view.state == State::kLoaded)
@@ -191,6 +194,18 @@ absl::Status Session::PutObject(TypeTag tag, ObjectPtr object) {
   cache_internal::IdentityMap& map = state_->cache().map;
   const void* stored = map.Put(type->id(), key, std::move(object));
   state_->SetWritten(type->id(), key, {State::kLoaded, stored, map.now()});
+  return absl::OkStatus();
+}
+
+absl::Status Session::EraseKey(TypeTag tag, const ObjectKey& written) {
+  const Schema& schema = state_->cache().schema;
+  const ContentType* type = schema.Find(tag);
+  if (type == nullptr) return Unregistered(schema);
+  const std::optional<ObjectKey> key = type->CanonicalKey(written);
+  if (!key) return BadKey(*type, written);
+  cache_internal::IdentityMap& map = state_->cache().map;
+  map.Erase(type->id(), *key);
+  state_->SetWritten(type->id(), *key, {State::kMissing, nullptr, map.now()});
   return absl::OkStatus();
 }
 

@@ -12,9 +12,11 @@
 //
 // What it guarantees until it ends:
 //  - every pointer it gave stays valid, and the same reference gives the same
-//    pointer, whatever others put, erase or invalidate;
-//  - it sees what was known when it began and what it loads itself; its own
-//    writes at once; those of others never, or after Refresh;
+//    pointer, whatever others put, erase or invalidate. Only its own actions
+//    change what it sees: a write of its own, a Refresh, rows it adopts;
+//  - it sees what was known when it began and what it loads itself; what is
+//    written through it at once; what is written elsewhere, to the cache itself
+//    too, after a Refresh;
 //  - a key that was not known when it began is taken as it is found when first
 //    read.
 //
@@ -37,6 +39,7 @@
 #include "polyref/cache/generic_ref.h"
 #include "polyref/cache/internal/row_span.h"
 #include "polyref/cache/load_plan.h"
+#include "polyref/cache/object_key.h"
 #include "polyref/cache/outcome.h"
 #include "polyref/cache/prefetch.h"
 
@@ -62,8 +65,8 @@ class Session {
   // registered type; the session adopts them: from now on a reference to one of
   // them resolves to that very object, even if it gave another one before. The
   // first of several rows with one key stands, and a Put goes before them; null
-  // pointers are skipped. They stay the caller's, REQUIRES: they outlive the
-  // session unchanged.
+  // pointers are skipped. They stay the caller's; REQUIRES: they are where
+  // they are, unchanged, as long as the session is used.
   //
   // InvalidArgument if the plan is wrong, before anything is loaded. Otherwise
   // OK even if a loader failed: the report says so, and so does each reference.
@@ -103,7 +106,7 @@ class Session {
   const T* Get(const Ref<T>& ref) {
     return static_cast<const T*>(GetForeign(TypeTagOf<T>(), ref));
   }
-  // Null also if the reference is to another type.
+  // Null also if the reference is to another type than T.
   template <typename T>
   const T* Get(const GenericRef& ref) {
     return static_cast<const T*>(GetGeneric(TypeTagOf<T>(), ref));
@@ -116,11 +119,15 @@ class Session {
   }
   Resolution Resolve(const GenericRef& ref);
 
-  // Writes an object to the cache, as GraphCache::Put does; this session sees
-  // it at once.
+  // Write to the cache, as the functions of GraphCache do; this session sees it
+  // at once.
   template <typename T>
   absl::Status Put(T object) {
     return PutObject(TypeTagOf<T>(), MakeObject(std::move(object)));
+  }
+  template <typename T>
+  absl::Status Erase(const ObjectKey& key) {
+    return EraseKey(TypeTagOf<T>(), key);
   }
 
   // From here on the session also sees what others wrote until now, and asks
@@ -159,6 +166,7 @@ class Session {
   const void* GetGeneric(TypeTag tag, const GenericRef& ref);
   Resolution ResolveForeign(TypeTag tag, const cache_internal::AnyRef& ref);
   absl::Status PutObject(TypeTag tag, ObjectPtr object);
+  absl::Status EraseKey(TypeTag tag, const ObjectKey& key);
 
   std::unique_ptr<cache_internal::SessionState> state_;
 };

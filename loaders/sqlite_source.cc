@@ -326,6 +326,7 @@ SqliteSource::~SqliteSource() = default;
 
 absl::StatusOr<std::unique_ptr<SqliteSource>> SqliteSource::Open(
     const std::string& path, const Schema& schema, SqliteOptions options) {
+  if (absl::Status status = schema.Check(); !status.ok()) return status;
   absl::StatusOr<std::unique_ptr<Impl>> impl =
       Impl::Open(path, schema, options);
   if (!impl.ok()) return impl.status();

@@ -68,7 +68,8 @@ struct SqliteStats {
 class SqliteSource final : public Source {
  public:
   // Opens the database at `path` and checks `schema` against it. Borrows
-  // `schema`, which must not change any more. REQUIRES: schema.Check() is OK.
+  // `schema`, which must not change any more. If schema.Check() fails, that is
+  // the error.
   //
   // One line with the path if the file is missing (NotFound), can't be read
   // (PermissionDenied, Unavailable) or is no database (DataLoss).

@@ -35,10 +35,10 @@ int main() {
   db.Add<Apple>({{7, "Boskoop", polyref::Ref<Farm>(1)}, {8, "Elstar", polyref::Ref<Farm>(1)}});
   db.Add<Chocolate>({{7, "Noir"}});
 
-  polyref::GraphCache cache(schema, db);
-  polyref::Session session = cache.NewSession();
   const std::vector<Box> boxes = {{1, schema.RefTo<Apple>(7)}, {2, schema.RefTo<Chocolate>("07")},
                                   {3, schema.RefTo<Apple>(8)}, {4, schema.RefTo<Apple>(99)}};
+  polyref::GraphCache cache(schema, db);
+  polyref::Session session = cache.NewSession();
   const auto report = session.Prefetch(boxes, {"content.farm"});
   if (!report.ok()) return 1;  // a wrong path, say; it would list the right ones
   for (const Box& box : boxes) {

@@ -711,6 +711,22 @@ TEST_F(SessionTest, OwnPutGoesBeforeTheRow) {
   EXPECT_EQ(Read(session, U(5)), "written");
 }
 
+TEST_F(SessionTest, OwnEraseIsSeenAtOnce) {
+  const std::vector<User> rows = {{5, "row"}};
+  Session session = cache_.NewSession();
+  Fetch(session, rows, Prefetch());
+  EXPECT_EQ(Read(session, U(1)), "Ada");
+  ASSERT_TRUE(session.Erase<User>("01").ok());
+  ASSERT_TRUE(session.Erase<User>(5).ok());
+  EXPECT_EQ(Read(session, U(1)), "(missing)");
+  EXPECT_EQ(Read(session, U(5)), "(missing)");
+  EXPECT_EQ(ReadAnew(U(1)), "(missing)");
+  EXPECT_EQ(session.Erase<User>("x").ToString(),
+            "INVALID_ARGUMENT: lib.user: 'x' is no integer key");
+  EXPECT_EQ(session.Erase<Stranger>(1).code(),
+            absl::StatusCode::kInvalidArgument);
+}
+
 TEST_F(SessionTest, AdoptedRowGoesBeforeWhatWasRead) {
   Session session = cache_.NewSession();
   EXPECT_EQ(Read(session, U(1)), "Ada");

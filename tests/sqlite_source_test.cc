@@ -295,6 +295,16 @@ TEST_F(SqliteSourceTest, FileOfAnotherKindIsNoDatabase) {
                 path, ": can't read the database: file is not a database")));
 }
 
+TEST_F(SqliteSourceTest, IncompleteSchemaIsAnError) {
+  struct Keyless {
+    int64_t id;
+  };
+  Schema schema;
+  schema.Define<Keyless>("test.keyless");
+  EXPECT_EQ(SqliteSource::Open(path_, schema).status(), schema.Check());
+  EXPECT_FALSE(schema.Check().ok());
+}
+
 TEST_F(SqliteSourceTest, DirectoryIsNoDatabase) {
   const std::string path = ::testing::TempDir();
   const absl::Status status = SqliteSource::Open(path, schema_).status();

@@ -147,8 +147,8 @@ std::string PlanRun::Picture() const {
                          report_.ReferencesText());
   for (const auto& load : loads_) {
     if (load == nullptr || load->keys().empty()) continue;
-    text += Cat("keys to load: ", load->type().name(), " ", load->keys().size(),
-                "\n");
+    text += Cat("keys to load so far: ", load->type().name(), " ",
+                load->keys().size(), "\n");
   }
   return text + plan_.WavesText(plan_.PredictWaves(WaitingStops()));
 }

@@ -28,9 +28,9 @@ int main() {
         for (int64_t id : ids) users.push_back({id, "Ada"});
         return users;
       }));
+  const std::vector<Like> likes = {{1, schema.RefTo<User>("0007")}};
   polyref::GraphCache cache(schema, loaders);
   polyref::Session session = cache.NewSession();
-  const std::vector<Like> likes = {{1, schema.RefTo<User>("0007")}};
   if (!session.Prefetch(likes, {"liked"}).ok()) return 1;
   std::cout << session.Get<User>(likes[0].liked)->name << "\n";
   return cache.Stats().batches() == 1 ? 0 : 1;

@@ -96,8 +96,8 @@ class LoadBatch {
  private:
   friend void cache_internal::LoadGuarded(BulkLoader& loader, LoadBatch batch);
 
-  std::shared_ptr<cache_internal::BatchState>
-      state_;  // null when moved from or finished
+  // Null when moved from or finished.
+  std::shared_ptr<cache_internal::BatchState> state_;
 };
 
 // How a loader wants its batches cut.

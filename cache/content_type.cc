@@ -1,5 +1,7 @@
 #include "polyref/cache/content_type.h"
 
+#include "polyref/cache/internal/text.h"
+
 namespace polyref {
 
 const Relation* ContentType::FindRelation(std::string_view name) const {
@@ -7,6 +9,13 @@ const Relation* ContentType::FindRelation(std::string_view name) const {
     if (relation.name == name) return &relation;
   }
   return nullptr;
+}
+
+absl::StatusOr<ObjectKey> ContentType::RequireKey(const ObjectKey& key) const {
+  std::optional<ObjectKey> canonical = CanonicalKey(key);
+  if (canonical) return *std::move(canonical);
+  return cache_internal::InvalidArgument(
+      name_, ": '", key.ToString(), "' is no ", KeyKindName(key_.kind), " key");
 }
 
 std::string ContentType::RelationNames() const {

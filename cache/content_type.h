@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "polyref/cache/field.h"
 #include "polyref/cache/generic_ref.h"
 #include "polyref/cache/object_key.h"
@@ -114,6 +115,9 @@ class ContentType {
   std::optional<ObjectKey> CanonicalKey(const ObjectKey& key) const {
     return Canonical(key_.kind, key);
   }
+
+  // The same, or InvalidArgument that names the type and the kind of its keys.
+  absl::StatusOr<ObjectKey> RequireKey(const ObjectKey& key) const;
 
   // The key of an object of this type.
   ObjectKey KeyOf(const void* object) const {

@@ -1,39 +1,14 @@
 #include "polyref/cache/graph_cache.h"
 
-#include <optional>
-#include <string>
+#include <utility>
 
 #include "polyref/cache/internal/cache_state.h"
 #include "polyref/cache/internal/check.h"
 #include "polyref/cache/internal/session_state.h"
-#include "polyref/cache/internal/text.h"
 
 namespace polyref {
 
 using cache_internal::CacheState;
-
-namespace {
-
-absl::StatusOr<const ContentType*> TypeOf(const Schema& schema, TypeTag tag) {
-  const ContentType* type = schema.Find(tag);
-  if (type == nullptr) {
-    return cache_internal::InvalidArgument(
-        "this C++ class is not that of one registered content type; there are ",
-        schema.TypeNames());
-  }
-  return type;
-}
-
-absl::StatusOr<ObjectKey> KeyOf(const ContentType& type,
-                                const ObjectKey& written) {
-  std::optional<ObjectKey> key = type.CanonicalKey(written);
-  if (key) return *std::move(key);
-  return cache_internal::InvalidArgument(type.name(), ": '", written.ToString(),
-                                         "' is no ",
-                                         KeyKindName(type.key().kind), " key");
-}
-
-}  // namespace
 
 GraphCache::GraphCache(const Schema& schema, Source& source)
     : state_(std::make_unique<CacheState>(schema, source)) {
@@ -50,13 +25,13 @@ Session GraphCache::NewSession(SessionOptions options) {
 
 absl::StatusOr<LoadPlan> GraphCache::PlanFor(TypeTag tag,
                                              const Prefetch& what) const {
-  const absl::StatusOr<const ContentType*> type = TypeOf(schema(), tag);
+  const absl::StatusOr<const ContentType*> type = schema().Require(tag);
   if (!type.ok()) return type.status();
   return LoadPlan::Make(schema(), **type, what);
 }
 
 absl::Status GraphCache::PutObject(TypeTag tag, ObjectPtr object) {
-  const absl::StatusOr<const ContentType*> type = TypeOf(schema(), tag);
+  const absl::StatusOr<const ContentType*> type = schema().Require(tag);
   if (!type.ok()) return type.status();
   const ObjectKey key = (*type)->KeyOf(object.get());
   state_->map.Put((*type)->id(), key, std::move(object));
@@ -64,7 +39,7 @@ absl::Status GraphCache::PutObject(TypeTag tag, ObjectPtr object) {
 }
 
 absl::Status GraphCache::PrimeObject(TypeTag tag, ObjectPtr object) {
-  const absl::StatusOr<const ContentType*> type = TypeOf(schema(), tag);
+  const absl::StatusOr<const ContentType*> type = schema().Require(tag);
   if (!type.ok()) return type.status();
   const ObjectKey key = (*type)->KeyOf(object.get());
   state_->map.Prime((*type)->id(), key, std::move(object));
@@ -72,25 +47,25 @@ absl::Status GraphCache::PrimeObject(TypeTag tag, ObjectPtr object) {
 }
 
 absl::Status GraphCache::EraseKey(TypeTag tag, const ObjectKey& written) {
-  const absl::StatusOr<const ContentType*> type = TypeOf(schema(), tag);
+  const absl::StatusOr<const ContentType*> type = schema().Require(tag);
   if (!type.ok()) return type.status();
-  const absl::StatusOr<ObjectKey> key = KeyOf(**type, written);
+  const absl::StatusOr<ObjectKey> key = (*type)->RequireKey(written);
   if (!key.ok()) return key.status();
   state_->map.Erase((*type)->id(), *key);
   return absl::OkStatus();
 }
 
 absl::Status GraphCache::InvalidateKey(TypeTag tag, const ObjectKey& written) {
-  const absl::StatusOr<const ContentType*> type = TypeOf(schema(), tag);
+  const absl::StatusOr<const ContentType*> type = schema().Require(tag);
   if (!type.ok()) return type.status();
-  const absl::StatusOr<ObjectKey> key = KeyOf(**type, written);
+  const absl::StatusOr<ObjectKey> key = (*type)->RequireKey(written);
   if (!key.ok()) return key.status();
   state_->map.Invalidate((*type)->id(), *key);
   return absl::OkStatus();
 }
 
 absl::Status GraphCache::InvalidateType(TypeTag tag) {
-  const absl::StatusOr<const ContentType*> type = TypeOf(schema(), tag);
+  const absl::StatusOr<const ContentType*> type = schema().Require(tag);
   if (!type.ok()) return type.status();
   state_->map.InvalidateType((*type)->id());
   return absl::OkStatus();

@@ -96,6 +96,14 @@ const ContentType* Schema::Find(TypeTag tag) const {
   return &type(*it->second);
 }
 
+absl::StatusOr<const ContentType*> Schema::Require(TypeTag tag) const {
+  const ContentType* type = Find(tag);
+  if (type != nullptr) return type;
+  return cache_internal::InvalidArgument(
+      "this C++ class is not that of one registered content type; there are ",
+      TypeNames());
+}
+
 std::vector<ContentTypeId> Schema::AdmissibleTypes(
     const Relation& relation) const {
   std::vector<ContentTypeId> ids;

@@ -38,6 +38,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "polyref/cache/content_type.h"
 #include "polyref/cache/field.h"
 #include "polyref/cache/generic_ref.h"
@@ -93,6 +94,9 @@ class Schema {
     return Find(TypeTagOf<T>());
   }
 
+  // The same, or InvalidArgument that lists the types there are.
+  absl::StatusOr<const ContentType*> Require(TypeTag tag) const;
+
   // The type a foreign key points to. REQUIRES: Check() is OK and `relation` is
   // a foreign key.
   const ContentType& TargetOf(const Relation& relation) const {
@@ -120,8 +124,8 @@ class Schema {
  private:
   ContentType& Add(std::string name, TypeTag tag);
 
-  std::deque<ContentType>
-      types_;  // a deque: descriptions keep their address while types are added
+  // A deque: descriptions keep their address while types are added.
+  std::deque<ContentType> types_;
   std::map<std::string, ContentTypeId, std::less<>> by_name_;
   // Empty for a class that several types share.
   absl::flat_hash_map<TypeTag, std::optional<ContentTypeId>> by_tag_;

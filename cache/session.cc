@@ -24,12 +24,6 @@ using State = cache_internal::IdentityMap::State;
 
 namespace {
 
-absl::Status Unregistered(const Schema& schema) {
-  return cache_internal::InvalidArgument(
-      "this C++ class is not that of one registered content type; there are ",
-      schema.TypeNames());
-}
-
 // Loads one key of which the session knows nothing, and reads it again.
 View LoadOne(SessionState& session, const ContentType& type,
              const ObjectKey& key) {
@@ -61,20 +55,12 @@ const void* ReadObject(SessionState& session, const ContentType& type,
   return canonical ? Read(session, type, *canonical).object : nullptr;
 }
 
-absl::Status BadKey(const ContentType& type, const ObjectKey& written) {
-  return cache_internal::InvalidArgument(type.name(), ": '", written.ToString(),
-                                         "' is no ",
-                                         KeyKindName(type.key().kind), " key");
-}
-
 Resolution ResolveKey(SessionState& session, const ContentType& type,
                       const ObjectKey& written) {
   if (written.is_null())
     return {Outcome::kNull, &type, nullptr, absl::OkStatus()};
-  const std::optional<ObjectKey> key = type.CanonicalKey(written);
-  if (!key) {
-    return {Outcome::kBadKey, &type, nullptr, BadKey(type, written)};
-  }
+  const absl::StatusOr<ObjectKey> key = type.RequireKey(written);
+  if (!key.ok()) return {Outcome::kBadKey, &type, nullptr, key.status()};
   const View view = Read(session, type, *key);
   if (view.state == State::kLoaded)
     return {Outcome::kLoaded, &type, view.object, absl::OkStatus()};
@@ -103,10 +89,7 @@ Session::~Session() = default;
 
 absl::StatusOr<PrefetchReport> Session::PrefetchRows(
     TypeTag tag, RowSpan rows, const polyref::Prefetch& what) {
-  const Schema& schema = state_->cache().schema;
-  const ContentType* type = schema.Find(tag);
-  if (type == nullptr) return Unregistered(schema);
-  absl::StatusOr<LoadPlan> plan = LoadPlan::Make(schema, *type, what);
+  const absl::StatusOr<LoadPlan> plan = PlanFor(tag, what);
   if (!plan.ok()) return plan.status();
   return PrefetchRows(tag, rows, *plan);
 }
@@ -131,16 +114,21 @@ absl::StatusOr<PrefetchReport> Session::PrefetchRows(TypeTag tag, RowSpan rows,
 
 absl::StatusOr<std::string> Session::ExplainRows(
     TypeTag tag, RowSpan rows, const polyref::Prefetch& what) {
-  const Schema& schema = state_->cache().schema;
-  const ContentType* type = schema.Find(tag);
-  if (type == nullptr) return Unregistered(schema);
-  absl::StatusOr<LoadPlan> plan = LoadPlan::Make(schema, *type, what);
+  const absl::StatusOr<LoadPlan> plan = PlanFor(tag, what);
   if (!plan.ok()) return plan.status();
   const std::unique_ptr<SessionState> ahead = state_->Fork();
-  ahead->Adopt(type->id(), rows);
+  ahead->Adopt(plan->root().id(), rows);
   PlanRun run(*ahead, *plan);
   run.Start(rows);
   return run.Picture();
+}
+
+absl::StatusOr<LoadPlan> Session::PlanFor(TypeTag tag,
+                                          const polyref::Prefetch& what) const {
+  const Schema& schema = state_->cache().schema;
+  const absl::StatusOr<const ContentType*> type = schema.Require(tag);
+  if (!type.ok()) return type.status();
+  return LoadPlan::Make(schema, **type, what);
 }
 
 const void* Session::GetForeign(TypeTag tag, const AnyRef& ref) {
@@ -187,25 +175,25 @@ Resolution Session::Resolve(const GenericRef& ref) {
 }
 
 absl::Status Session::PutObject(TypeTag tag, ObjectPtr object) {
-  const Schema& schema = state_->cache().schema;
-  const ContentType* type = schema.Find(tag);
-  if (type == nullptr) return Unregistered(schema);
-  const ObjectKey key = type->KeyOf(object.get());
-  cache_internal::IdentityMap& map = state_->cache().map;
-  const void* stored = map.Put(type->id(), key, std::move(object));
-  state_->SetWritten(type->id(), key, {State::kLoaded, stored, map.now()});
+  cache_internal::CacheState& cache = state_->cache();
+  const absl::StatusOr<const ContentType*> type = cache.schema.Require(tag);
+  if (!type.ok()) return type.status();
+  const ObjectKey key = (*type)->KeyOf(object.get());
+  const void* stored = cache.map.Put((*type)->id(), key, std::move(object));
+  state_->SetWritten((*type)->id(), key,
+                     {State::kLoaded, stored, cache.map.now()});
   return absl::OkStatus();
 }
 
 absl::Status Session::EraseKey(TypeTag tag, const ObjectKey& written) {
-  const Schema& schema = state_->cache().schema;
-  const ContentType* type = schema.Find(tag);
-  if (type == nullptr) return Unregistered(schema);
-  const std::optional<ObjectKey> key = type->CanonicalKey(written);
-  if (!key) return BadKey(*type, written);
-  cache_internal::IdentityMap& map = state_->cache().map;
-  map.Erase(type->id(), *key);
-  state_->SetWritten(type->id(), *key, {State::kMissing, nullptr, map.now()});
+  cache_internal::CacheState& cache = state_->cache();
+  const absl::StatusOr<const ContentType*> type = cache.schema.Require(tag);
+  if (!type.ok()) return type.status();
+  const absl::StatusOr<ObjectKey> key = (*type)->RequireKey(written);
+  if (!key.ok()) return key.status();
+  cache.map.Erase((*type)->id(), *key);
+  state_->SetWritten((*type)->id(), *key,
+                     {State::kMissing, nullptr, cache.map.now()});
   return absl::OkStatus();
 }
 

@@ -162,6 +162,8 @@ class Session {
   absl::StatusOr<std::string> ExplainRows(TypeTag tag,
                                           cache_internal::RowSpan rows,
                                           const polyref::Prefetch& what);
+  absl::StatusOr<LoadPlan> PlanFor(TypeTag tag,
+                                   const polyref::Prefetch& what) const;
   const void* GetForeign(TypeTag tag, const cache_internal::AnyRef& ref);
   const void* GetGeneric(TypeTag tag, const GenericRef& ref);
   Resolution ResolveForeign(TypeTag tag, const cache_internal::AnyRef& ref);

@@ -53,8 +53,8 @@ class PlanRun {
   const LoadPlan& plan_;
   const uint64_t run_;
   std::vector<Place> places_;  // by stop
-  std::vector<std::unique_ptr<TypeLoad>>
-      loads_;  // by content type id; null: no key yet
+  // By content type id; null: no key yet.
+  std::vector<std::unique_ptr<TypeLoad>> loads_;
   PrefetchReport report_;
 };
 

@@ -36,6 +36,7 @@ class SessionState {
         snapshot_(opened_),
         layers_(cache.schema.types().size()) {}
   ~SessionState() { cache_.map.CloseReader(opened_); }
+
   // A session that sees what this one sees, to look ahead with: what it adopts
   // or learns goes with it. It borrows from this one, which must outlive it.
   std::unique_ptr<SessionState> Fork() const;
@@ -111,9 +112,10 @@ class SessionState {
 
   CacheState& cache_;
   const SessionOptions options_;
-  const Sequence opened_;  // what the map keeps alive for this session
-  Sequence
-      snapshot_;  // what it sees of the map; later than opened_ after a Refresh
+  // The map keeps alive what was to be seen then.
+  const Sequence opened_;
+  // What the session sees of the map; later than opened_ after a Refresh.
+  Sequence snapshot_;
   std::vector<Layer> layers_;  // by content type id
   std::vector<ObjectPtr> kept_;
 };

@@ -81,8 +81,8 @@ class TypeLoad {
   const Sequence began_;
   KeyList keys_;                 // by ordinal
   std::vector<Result> results_;  // by ordinal, from the wave on
-  absl::flat_hash_map<ObjectKey, uint32_t>
-      ordinals_;  // filled when needed, in order
+  // Position by key; filled when needed, in the order of keys_.
+  absl::flat_hash_map<ObjectKey, uint32_t> ordinals_;
 };
 
 // Loads everything that `loads` want: one wave, one call of the source. Returns

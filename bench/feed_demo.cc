@@ -164,14 +164,17 @@ class TemporaryDirectory {
     path = (error ? "/tmp" : path) + "/feed_demo_XXXXXX";
     if (mkdtemp(path.data()) != nullptr) path_ = path;
   }
-  ~TemporaryDirectory() {
-    std::error_code ignored;
-    if (!path_.empty()) std::filesystem::remove_all(path_, ignored);
-  }
+  ~TemporaryDirectory() { Remove(); }
   TemporaryDirectory(const TemporaryDirectory&) = delete;
   TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
 
-  // Empty if it could not be made.
+  void Remove() {
+    std::error_code ignored;
+    if (!path_.empty()) std::filesystem::remove_all(path_, ignored);
+    path_.clear();
+  }
+
+  // Empty if it could not be made, or is removed.
   const std::string& path() const { return path_; }
 
  private:
@@ -358,24 +361,37 @@ class Demo {
   std::vector<std::string> disagreeing_;
 };
 
+absl::StatusOr<std::unique_ptr<SqliteSource>> OpenFeeds(const std::string& path,
+                                                        const Schema& schema) {
+  return SqliteSource::Open(path, schema,
+                            {.content_types = DjangoContentTypes});
+}
+
 int RunOn(const std::string& path, const Arguments& args, Progress& progress) {
   Schema schema;
   DefineFeedTypes(schema);
-  absl::StatusOr<std::unique_ptr<SqliteSource>> db =
-      SqliteSource::Open(path, schema, {.content_types = DjangoContentTypes});
+  const absl::StatusOr<std::unique_ptr<SqliteSource>> db =
+      OpenFeeds(path, schema);
   if (!db.ok()) return Fail(db.status());
   return Demo(args, schema, **db, progress).Run();
 }
 
 int RunOnGenerated(const Arguments& args, Progress& progress) {
-  const TemporaryDirectory directory;
+  Schema schema;
+  DefineFeedTypes(schema);
+  TemporaryDirectory directory;
   if (directory.path().empty())
     return Fail("cannot make a temporary directory");
   const std::string path = directory.path() + "/feeds.sqlite3";
   progress.Say("making a database");
   absl::Status status = WriteFeedDatabase(path, args.generated);
   if (!status.ok()) return Fail(status);
-  return RunOn(path, args, progress);
+  const absl::StatusOr<std::unique_ptr<SqliteSource>> db =
+      OpenFeeds(path, schema);
+  if (!db.ok()) return Fail(db.status());
+  // The open file is enough, and so no signal can leave it behind.
+  directory.Remove();
+  return Demo(args, schema, **db, progress).Run();
 }
 
 int Main(int argc, char** argv) {

@@ -130,8 +130,7 @@ TEST_F(ExplainTest, StoryBefore) {
             "rows: 6\n"
             "references: 7 = 1 hits + 2 misses + 1 known missing + 1 null + 1 "
             "of unknown type + 1 bad keys\n"
-            "keys to load so far: shop.farm 1\n"
-            "keys to load so far: shop.apple 1\n"
+            "keys to load so far: shop.farm 1, shop.apple 1\n"
             "wave 1: shop.apple\n"
             "wave 2: shop.farm\n"
             "at most 2 calls in 2 waves\n");
@@ -161,8 +160,7 @@ TEST_F(ExplainTest, NothingInMemory) {
             "  content -> shop.person\n"
             "rows: 4\n"
             "references: 4 = 4 misses\n"
-            "keys to load so far: shop.apple 2\n"
-            "keys to load so far: shop.chocolate 1\n"
+            "keys to load so far: shop.apple 2, shop.chocolate 1\n"
             "wave 1: shop.apple, shop.chocolate\n"
             "at most 2 calls in 1 wave\n");
   EXPECT_EQ(After(boxes, {"content"}),

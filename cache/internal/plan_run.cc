@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <string_view>
 #include <utility>
 
 #include "polyref/cache/internal/text.h"
@@ -145,11 +146,13 @@ std::vector<bool> PlanRun::WaitingStops() const {
 std::string PlanRun::Picture() const {
   std::string text = Cat(plan_.StopsText(), "rows: ", report_.rows, "\n",
                          report_.ReferencesText());
+  std::string_view separator = "keys to load so far: ";
   for (const auto& load : loads_) {
     if (load == nullptr || load->keys().empty()) continue;
-    text += Cat("keys to load so far: ", load->type().name(), " ",
-                load->keys().size(), "\n");
+    text += Cat(separator, load->type().name(), " ", load->keys().size());
+    separator = ", ";
   }
+  if (separator == ", ") text += "\n";
   return text + plan_.WavesText(plan_.PredictWaves(WaitingStops()));
 }
 

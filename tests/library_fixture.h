@@ -251,6 +251,27 @@ class LibraryTest : public ::testing::Test {
   GraphCache cache_{schema_, source_};
 };
 
+// The same with a page of three users, and one session.
+class LoaderTest : public LibraryTest {
+ protected:
+  using Answer = std::function<void(LoadBatch&)>;
+
+  // From now on loads of T are answered like this, and finished.
+  template <typename T>
+  void AnswerWith(Answer answer) {
+    source_.On<T>([answer = std::move(answer)](LoadBatch batch) {
+      answer(batch);
+      std::move(batch).Finish();
+    });
+  }
+
+  // A prefetch of the actors.
+  PrefetchReport FetchActors() { return Fetch(session_, rows_, {"actor"}); }
+
+  std::vector<Event> rows_ = Feed({{U(1)}, {U(2)}, {U(3)}});
+  Session session_ = cache_.NewSession();
+};
+
 }  // namespace polyref
 
 #endif  // POLYREF_TESTS_LIBRARY_FIXTURE_H_

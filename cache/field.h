@@ -9,7 +9,6 @@
 #define POLYREF_CACHE_FIELD_H_
 
 #include <cmath>
-#include <concepts>
 #include <cstdint>
 #include <limits>
 #include <optional>

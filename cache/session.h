@@ -53,6 +53,12 @@ class SessionState;
 
 }  // namespace cache_internal
 
+// Rows in the caller's memory, side by side: a vector, an array or a span, but
+// no temporary that would take them with it.
+template <typename Rows>
+concept RowRange =
+    std::ranges::contiguous_range<Rows> && std::ranges::borrowed_range<Rows>;
+
 class Session {
  public:
   Session(Session&&) noexcept;
@@ -61,47 +67,41 @@ class Session {
 
   // Resolves the relations `what` of all `rows`: one loader call per content
   // type and chunk, scheduled in waves, nothing asked for that is known
-  // already. `rows` is a contiguous range of T or of pointers to T, T a
-  // registered type; the session adopts them: from now on a reference to one of
-  // them resolves to that very object, even if it gave another one before. The
-  // first of several rows with one key stands, and a Put goes before them; null
-  // pointers are skipped. They stay the caller's; REQUIRES: they are where
-  // they are, unchanged, as long as the session is used.
+  // already. `rows` are objects of a registered class T, or plain pointers to
+  // such; the session adopts them: from now on a reference to one of them
+  // resolves to that very object, even if it gave another one before. The first
+  // of several rows with one key stands, and a Put goes before them; null
+  // pointers are skipped. They stay the caller's; REQUIRES: they are where they
+  // are, unchanged, as long as the session is used.
   //
   // InvalidArgument if the plan is wrong, before anything is loaded. Otherwise
   // OK even if a loader failed: the report says so, and so does each reference.
   // Cost: one hash lookup a reference met, and the loads.
-  template <typename Rows>
-  requires std::ranges::contiguous_range<Rows> &&
-      std::ranges::borrowed_range<Rows>
-          absl::StatusOr<PrefetchReport> Prefetch(
-              Rows&& rows, const polyref::Prefetch& what) {
+  template <RowRange Rows>
+  absl::StatusOr<PrefetchReport> Prefetch(Rows&& rows,
+                                          const polyref::Prefetch& what) {
     return PrefetchRows(RowTag<Rows>(), Span(rows), what);
   }
 
   // The same with a plan that was checked before. InvalidArgument if it is for
   // rows of another type or schema.
-  template <typename Rows>
-  requires std::ranges::contiguous_range<Rows> &&
-      std::ranges::borrowed_range<Rows>
-          absl::StatusOr<PrefetchReport> Prefetch(Rows&& rows,
-                                                  const LoadPlan& plan) {
+  template <RowRange Rows>
+  absl::StatusOr<PrefetchReport> Prefetch(Rows&& rows, const LoadPlan& plan) {
     return PrefetchRows(RowTag<Rows>(), Span(rows), plan);
   }
 
   // The picture of a plan before its run, for these rows: waves, types, what is
-  // known of the keys, predicted calls. Loads nothing. PrefetchReport::ToString
-  // draws the same after the run.
-  template <typename Rows>
-  requires std::ranges::contiguous_range<Rows> &&
-      std::ranges::borrowed_range<Rows>
-          absl::StatusOr<std::string> Explain(Rows&& rows,
-                                              const polyref::Prefetch& what) {
+  // known of the keys, predicted calls. Loads and adopts nothing.
+  // PrefetchReport::ToString draws the same after the run.
+  template <RowRange Rows>
+  absl::StatusOr<std::string> Explain(Rows&& rows,
+                                      const polyref::Prefetch& what) {
     return ExplainRows(RowTag<Rows>(), Span(rows), what);
   }
 
   // The object, or null if it has none: see Resolve for why. Loads it if it is
-  // not in memory and the mode allows it. Cost in memory: one hash lookup.
+  // not in memory and the mode allows it. Cost in memory: a hash lookup for the
+  // key, and for a Ref a small one for the class.
   template <typename T>
   const T* Get(const Ref<T>& ref) {
     return static_cast<const T*>(GetForeign(TypeTagOf<T>(), ref));

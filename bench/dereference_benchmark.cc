@@ -30,8 +30,9 @@ struct Item {
 // Has nothing: all that is read was put into the cache before.
 class EmptySource : public Source {
  public:
-  void Load(std::vector<LoadBatch> wave) override {
-    for (LoadBatch& batch : wave) std::move(batch).Finish();
+  void Load(Wave wave) override {
+    for (LoadBatch& batch : wave.loads) std::move(batch).Finish();
+    for (ListBatch& batch : wave.lists) std::move(batch).Finish();
   }
 };
 

@@ -3,6 +3,7 @@
 //
 //   feed_demo                              makes a database, resolves all of it
 //   feed_demo --db shop.sqlite3 --system action --strategy cold --format json
+//   feed_demo --mode peers                 the same with no plan at all
 //
 // Exit code: 0; 1 if strategies disagree; 2, with one line on standard error,
 // if it can't do what was asked for.
@@ -53,6 +54,7 @@ struct Arguments {
   std::optional<std::string> db;  // a database is made if there is none
   std::string system;             // empty: all
   std::string strategy;           // empty: all, or `cold` for lines
+  std::string mode = "plan";
   std::string format = "table";
   int64_t rows = 1000;
   int repeats = 0;  // 0: as many as MeasureOptions says
@@ -69,6 +71,13 @@ struct Arguments {
     return {.max_repeats = repeats,
             .max_warm_repeats = repeats,
             .budget = absl::InfiniteDuration()};
+  }
+  FeedRequest request(const std::string& system_name,
+                      const std::string& strategy_name) const {
+    return {.system = system_name,
+            .rows = rows,
+            .strategy = *FindStrategy(strategy_name),
+            .mode = *FindMode(mode)};
   }
   std::vector<std::string> systems() const {
     return system.empty() ? SystemNames() : std::vector{system};
@@ -135,10 +144,15 @@ void Describe(CLI::App& app, Arguments& args) {
             "Resolve the newest so many rows; 0: all");
   app.add_option(
          "--strategy", args.strategy,
-         "naive: a load a reference; per_field: a prefetch a field and path; "
-         "cold: polyref; warm: again, in memory. Default: all, or cold "
-         "for lines")
+         "naive: a load a reference and list; per_field: a prefetch a field "
+         "and path; cold: polyref; warm: again, in memory. Default: all, or "
+         "cold for lines")
       ->check(OneOf("strategy", StrategyNames()));
+  app.add_option("--mode", args.mode,
+                 "How cold and warm know what to load; plan: from a prefetch; "
+                 "peers: from what is read, for all objects that came with it")
+      ->check(OneOf("mode", ModeNames()))
+      ->capture_default_str();
   app.add_option("--format", args.format,
                  "What to print; lines: the answer itself, of one system")
       ->check(OneOf("format", {"table", "json", "lines"}))
@@ -152,7 +166,8 @@ void Describe(CLI::App& app, Arguments& args) {
             std::numeric_limits<uint64_t>::max(), "What decides its contents")
       ->excludes(db);
   app.add_flag("--explain", args.explain,
-               "Show the load plan of each system before and after its run");
+               "Show the load plan of each system before and after its run; "
+               "with --mode peers, what reading loaded");
 }
 
 // A directory of our own that goes with this object.
@@ -209,12 +224,13 @@ class Progress {
 };
 
 void PrintJson(const std::string& system, const std::string& strategy,
-               const Measurement& result) {
+               const std::string& mode, const Measurement& result) {
   nlohmann::ordered_json object = {
       {"peer", "polyref"},
       {"version", kVersion},
       {"system", system},
       {"strategy", strategy},
+      {"mode", mode},
       {"rows", result.rows},
       {"queries", result.queries},
       {"batches", result.batches},
@@ -301,12 +317,8 @@ class Demo {
     std::optional<absl::Duration> naive;
     for (const std::string& strategy : args_.strategies()) {
       progress_.Say(absl::StrCat(system, " ", strategy));
-      absl::StatusOr<Measurement> result =
-          MeasureFeed(schema_, db_,
-                      {.system = system,
-                       .rows = args_.rows,
-                       .strategy = *FindStrategy(strategy)},
-                      args_.measure());
+      absl::StatusOr<Measurement> result = MeasureFeed(
+          schema_, db_, args_.request(system, strategy), args_.measure());
       if (!result.ok()) return result.status();
       if (sha256.empty()) sha256 = result->sha256;
       if (sha256 != result->sha256) disagreeing_.push_back(system);
@@ -324,7 +336,7 @@ class Demo {
         PrintRow(system, strategy, result, naive);
         break;
       case Format::kJson:
-        PrintJson(system, strategy, result);
+        PrintJson(system, strategy, args_.mode, result);
         break;
       case Format::kLines:
         for (const std::string& line : result.lines) std::puts(line.c_str());
@@ -336,7 +348,7 @@ class Demo {
   // On standard error where standard output is for programs.
   absl::Status PrintPlan(const std::string& system) {
     absl::StatusOr<std::string> plan =
-        ExplainFeed(schema_, db_, system, args_.rows);
+        ExplainFeed(schema_, db_, args_.request(system, "cold"));
     if (!plan.ok()) return plan.status();
     std::FILE* out = args_.output() == Format::kTable ? stdout : stderr;
     std::fprintf(out, "--- %s\n%s\n", system.c_str(), plan->c_str());

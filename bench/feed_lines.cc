@@ -15,17 +15,28 @@ constexpr std::string_view kOfComment[] = {"post", "post.author", "user"};
 constexpr std::string_view kFarm[] = {"farm"};
 constexpr std::string_view kFactory[] = {"factory"};
 constexpr std::string_view kDirector[] = {"director"};
+constexpr std::string_view kXs[] = {"xs"};
+constexpr std::string_view kYs[] = {"ys"};
 
 struct TypeSubs {
   std::string_view type;
   std::span<const std::string_view> subs;
+  bool is_list = false;
 };
 
 constexpr TypeSubs kTypeSubs[] = {
     {"blog.post", kAuthor},    {"blog.comment", kOfComment},
     {"boxes.apple", kFarm},    {"boxes.chocolate", kFactory},
+    {"feeds.a", kXs, true},    {"feeds.b", kYs, true},
     {"tags.movie", kDirector}, {"tags.book", kAuthor},
 };
+
+const TypeSubs* FindSubs(std::string_view type) {
+  for (const TypeSubs& entry : kTypeSubs) {
+    if (entry.type == type) return &entry;
+  }
+  return nullptr;
+}
 
 // `parts` joined by '|' after what is in `line`.
 void AppendColumns(std::string& line,
@@ -50,23 +61,45 @@ std::string_view NameColumn(const FeedLine& line) {
   return "";
 }
 
-void AppendSubs(std::string& text, const FeedLine& line) {
-  std::span<const std::string_view> names = SubRelations(line.type);
-  for (size_t i = 0; i < names.size(); ++i) {
+void AppendReferences(std::string& text,
+                      std::span<const std::string_view> relations,
+                      std::span<const std::string_view> names) {
+  for (size_t i = 0; i < relations.size(); ++i) {
     if (i > 0) text += ';';
-    text += names[i];
+    text += relations[i];
     text += '=';
-    text += line.subs[i];
+    text += names[i];
+  }
+}
+
+void AppendList(std::string& text, std::string_view list,
+                std::span<const std::string_view> names) {
+  text += list;
+  char separator = '=';
+  for (std::string_view name : names) {
+    text += separator;
+    text += name;
+    separator = ',';
+  }
+  if (names.empty()) text += separator;
+}
+
+void AppendSubs(std::string& text, const FeedLine& line) {
+  const TypeSubs* type = FindSubs(line.type);
+  if (type == nullptr) return;
+  if (type->is_list) {
+    AppendList(text, type->subs[0], line.subs);
+  } else {
+    AppendReferences(text, type->subs, line.subs);
   }
 }
 
 }  // namespace
 
 std::span<const std::string_view> SubRelations(std::string_view type) {
-  for (const TypeSubs& entry : kTypeSubs) {
-    if (entry.type == type) return entry.subs;
-  }
-  return {};
+  const TypeSubs* found = FindSubs(type);
+  if (found == nullptr) return {};
+  return found->subs;
 }
 
 std::string FormatFeedLine(const FeedLine& line) {

@@ -5,6 +5,7 @@
 //   7|actor|auth.user|1204|Chloé.1204|
 //   7|target|||!null|
 //   9|content_object|boxes.apple|4017|!dangling|
+//   9|content|feeds.a|12|young yard 12|xs=amber window 31,calm delta 32
 //
 // Lines are UTF-8, sorted bytewise, and each ends with a line feed when hashed
 // or printed. No name contains `|`, `;`, `,`, `=`, `!` or a line break, so
@@ -36,17 +37,19 @@ struct FeedLine {
   // Resolved: the canonical key. Dangling or stale: the key as stored.
   std::string_view key;
   std::string_view name;  // of the object; ignored unless it is resolved
-  // The names of the objects behind SubRelations(type), in that order. Ignored
-  // unless it is resolved.
+  // The names of the objects behind SubRelations(type), in that order; for a
+  // type with a list, those of its members, in theirs. Ignored unless it is
+  // resolved.
   std::span<const std::string_view> subs;
 };
 
 // What the last column shows of an object of that type: names of relations,
-// "post.author" meaning the author of its post. Empty for most types.
+// "post.author" meaning the author of its post, or the name of one list. Empty
+// for some types.
 std::span<const std::string_view> SubRelations(std::string_view type);
 
-// The line, without a line feed. REQUIRES: if it is resolved, `subs` is as long
-// as SubRelations(type).
+// The line, without a line feed. REQUIRES: if it is resolved and its type has
+// no list, `subs` is as long as SubRelations(type).
 std::string FormatFeedLine(const FeedLine& line);
 
 // How many references had each outcome.

@@ -65,6 +65,31 @@ void DefineBoxes(Schema& schema) {
                          {.admissible = {"boxes.apple", "boxes.chocolate"}});
 }
 
+void DefineFeeds(Schema& schema) {
+  schema.Define<A>("feeds.a")
+      .Key("id", &A::id)
+      .Field("name", &A::name)
+      .HasMany("xs", &A::xs, &X::a);
+  schema.Define<B>("feeds.b")
+      .Key("id", &B::id)
+      .Field("name", &B::name)
+      .HasMany("ys", &B::ys, &Y::b);
+  schema.Define<C>("feeds.c").Key("id", &C::id).Field("name", &C::name);
+  schema.Define<X>("feeds.x")
+      .Key("id", &X::id)
+      .Field("name", &X::name)
+      .ForeignKey("a", &X::a);
+  schema.Define<Y>("feeds.y")
+      .Key("id", &Y::id)
+      .Field("name", &Y::name)
+      .ForeignKey("b", &Y::b);
+  schema.Define<Feed>("feeds.feed")
+      .Key("id", &Feed::id)
+      .GenericForeignKey("content", "content_type_id", "object_id",
+                         &Feed::content,
+                         {.admissible = {"feeds.a", "feeds.b", "feeds.c"}});
+}
+
 void DefineTags(Schema& schema) {
   schema.Define<Director>("tags.director")
       .Key("id", &Director::id)
@@ -94,6 +119,7 @@ void DefineFeedTypes(Schema& schema) {
   DefineBlog(schema);
   DefineStream(schema);
   DefineBoxes(schema);
+  DefineFeeds(schema);
   DefineTags(schema);
 }
 

@@ -4,6 +4,7 @@
 //   action   who did what to what: three generic foreign keys a row
 //   follow   what a user follows
 //   box      boxes of apples or chocolates
+//   feed     things of three kinds, two of which have lists of children
 //   tag      tagged movies and books
 //
 // The tables are Django's (bench/feed_layout.h); the members are what a page
@@ -15,6 +16,7 @@
 #include <string>
 
 #include "polyref/cache/generic_ref.h"
+#include "polyref/cache/many.h"
 #include "polyref/cache/object_key.h"
 #include "polyref/cache/schema.h"
 
@@ -86,6 +88,45 @@ struct Chocolate {
 struct Box {
   int64_t id = 0;
   GenericRef content_object;
+};
+
+// ---- What `feed` points at. ----
+
+struct X;
+struct Y;
+
+struct A {
+  int64_t id = 0;
+  std::string name;
+  Many<X> xs;
+};
+
+struct B {
+  int64_t id = 0;
+  std::string name;
+  Many<Y> ys;
+};
+
+struct C {
+  int64_t id = 0;
+  std::string name;
+};
+
+struct X {
+  int64_t id = 0;
+  std::string name;
+  Ref<A> a;
+};
+
+struct Y {
+  int64_t id = 0;
+  std::string name;
+  Ref<B> b;
+};
+
+struct Feed {
+  int64_t id = 0;
+  GenericRef content;
 };
 
 // ---- What `tag` points at. ----

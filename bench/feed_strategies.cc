@@ -11,15 +11,18 @@
 #include <deque>
 #include <iterator>
 #include <memory>
+#include <span>
 #include <type_traits>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "polyref/bench/feed_schema.h"
+#include "polyref/bench/feed_page.h"
 #include "polyref/bench/feed_systems.h"
+#include "polyref/bench/lone_reader.h"
 #include "polyref/cache/cache_stats.h"
+#include "polyref/cache/fetch_mode.h"
 #include "polyref/cache/field.h"
 #include "polyref/cache/generic_ref.h"
 #include "polyref/cache/graph_cache.h"
@@ -40,68 +43,26 @@ constexpr std::array<std::pair<Strategy, std::string_view>, 4> kStrategies = {{
     {Strategy::kWarm, "warm"},
 }};
 
-// One reference as it was read; which one it is follows from its position.
-struct Reading {
-  Outcome outcome = Outcome::kNotLoaded;
-  ObjectText text;
-};
+constexpr std::array<std::pair<Mode, std::string_view>, 2> kModes = {{
+    {Mode::kPlan, "plan"},
+    {Mode::kPeers, "peers"},
+}};
 
-// The object behind `reading` if it is a T.
-template <typename T, typename Reader>
-bool ReadAs(const Resolution& resolution, Reader& reader, Reading& reading) {
-  const T* object = resolution.As<T>();
-  if (object == nullptr) return false;
-  reading.text.name = NameOf(*object);
-  ReadSubs(*object, reader, reading.text);
-  return true;
+template <typename Table>
+std::vector<std::string> NamesIn(const Table& table) {
+  std::vector<std::string> names;
+  for (const auto& [value, name] : table) names.emplace_back(name);
+  return names;
 }
 
-template <typename Reader, typename... T>
-void ReadReference(const GenericRef& ref, Reader& reader, TypeList<T...>,
-                   Reading& reading) {
-  const Resolution resolution = reader.Resolve(ref);
-  reading.outcome = resolution.outcome();
-  if (reading.outcome != Outcome::kLoaded) return;
-  if (!(ReadAs<T>(resolution, reader, reading) || ...)) {
-    reading.outcome = Outcome::kNotLoaded;
+template <typename Table>
+auto FindIn(const Table& table, std::string_view wanted) {
+  std::optional<typename Table::value_type::first_type> found;
+  for (const auto& [value, name] : table) {
+    if (name == wanted) found = value;
   }
+  return found;
 }
-
-// Reads each reference in a session of its own, with nothing in memory. The
-// objects go with their sessions, so what is read of them is copied.
-class LoneReader {
- public:
-  LoneReader(GraphCache& cache, std::deque<std::string>& copies)
-      : cache_(&cache), copies_(&copies) {}
-
-  Resolution Resolve(const GenericRef& ref) {
-    return NextSession().Resolve(ref);
-  }
-  template <typename T>
-  const T* Get(const Ref<T>& ref) {
-    return NextSession().Get(ref);
-  }
-
-  // Frees what the reading of one generic foreign key has loaded.
-  void Keep(ObjectText& text) {
-    text.name = Copy(text.name);
-    for (std::string_view& sub : text.subs) sub = Copy(sub);
-    sessions_.clear();
-  }
-
- private:
-  Session& NextSession() {
-    cache_->InvalidateAll();
-    return sessions_.emplace_back(cache_->NewSession());
-  }
-  std::string_view Copy(std::string_view text) {
-    return copies_->emplace_back(text);
-  }
-
-  GraphCache* cache_;
-  std::deque<std::string>* copies_;
-  std::vector<Session> sessions_;
-};
 
 // What a run made and read. The order matters: sessions end first.
 template <typename Row>
@@ -110,7 +71,7 @@ struct Scene {
   std::deque<GraphCache> caches;
   std::deque<Session> sessions;
   std::deque<std::string> copies;
-  std::vector<Reading> readings;  // of row 0 all fields, of row 1 all fields...
+  FeedPage page;  // of row 0 all fields, of row 1 all fields...
 };
 
 // The time of one run.
@@ -133,7 +94,7 @@ absl::Duration Median(std::vector<absl::Duration> times) {
 // The text of a stale type's name lives in the source.
 FeedLine LineOf(const Schema& schema, const ContentTypeIds& ids,
                 const GenericRef& ref, const Reading& reading,
-                std::string& key) {
+                std::span<const std::string_view> subs, std::string& key) {
   FeedLine line;
   if (ref.is_null()) return line;
   key = ref.key().ToString();
@@ -147,8 +108,9 @@ FeedLine LineOf(const Schema& schema, const ContentTypeIds& ids,
                                                        : FeedOutcome::kDangling;
   }
   line.key = key;
-  line.name = reading.text.name;
-  line.subs = reading.text.subs;
+  line.name = reading.name;
+  line.subs =
+      subs.subspan(reading.subs_begin, reading.subs_end - reading.subs_begin);
   return line;
 }
 
@@ -164,45 +126,53 @@ class FeedRunner {
  public:
   using Row = typename System::Row;
 
-  FeedRunner(const Schema& schema, SqliteSource& db, int64_t rows)
-      : schema_(&schema), db_(&db), row_limit_(rows) {}
+  FeedRunner(const Schema& schema, SqliteSource& db, const FeedRequest& request)
+      : schema_(&schema), db_(&db), request_(request) {}
 
-  absl::StatusOr<Measurement> Measure(Strategy strategy,
-                                      const MeasureOptions& options);
+  absl::StatusOr<Measurement> Measure(const MeasureOptions& options);
   absl::StatusOr<std::string> Explain();
 
  private:
   static constexpr auto& kFields = System::kFields;
 
-  absl::StatusOr<std::vector<Row>> SelectRows();
   static Prefetch WholePage();
   static absl::Status Resolve(Session& session, const std::vector<Row>& rows,
                               const Prefetch& what);
   template <typename ReaderOfField>
   void ReadAll(ReaderOfField&& reader_of_field);
 
-  absl::Status Prepare(Strategy strategy);
-  absl::StatusOr<RunTime> RunOnce(Strategy strategy);
+  void ForgetRun();
+  absl::Status Prepare();
+  absl::Status LoadRows();
+  absl::Status OpenSession();
+  absl::StatusOr<RunTime> RunOnce();
   absl::Status Naive();
   absl::Status PerField();
   absl::Status Cold();
   absl::StatusOr<RunTime> Warm();
-  absl::StatusOr<RunTime> RunCounted(Strategy strategy, Measurement& result);
+  absl::StatusOr<RunTime> RunCounted(Measurement& result);
 
+  absl::StatusOr<std::string> ExplainPlan();
+  absl::StatusOr<std::string> ExplainPeers();
+  absl::Status CheckLoads() const;
   absl::Status Answer(Measurement& result) const;
 
   const Schema* schema_;
   SqliteSource* db_;
-  int64_t row_limit_;
+  FeedRequest request_;
   Scene<Row> scene_;
 };
 
 template <typename System>
-absl::StatusOr<std::vector<typename System::Row>>
-FeedRunner<System>::SelectRows() {
-  if (row_limit_ == 0) return db_->Select<Row>("ORDER BY id DESC");
-  return db_->Select<Row>("ORDER BY id DESC LIMIT ?1",
-                          {FieldValue::Integer(row_limit_)});
+absl::Status FeedRunner<System>::LoadRows() {
+  absl::StatusOr<std::vector<Row>> rows =
+      request_.rows == 0
+          ? db_->Select<Row>("ORDER BY id DESC")
+          : db_->Select<Row>("ORDER BY id DESC LIMIT ?1",
+                             {FieldValue::Integer(request_.rows)});
+  if (!rows.ok()) return rows.status();
+  scene_.rows = *std::move(rows);
+  return absl::OkStatus();
 }
 
 // Every field with everything below it.
@@ -229,15 +199,15 @@ absl::Status FeedRunner<System>::Resolve(Session& session,
 template <typename System>
 template <typename ReaderOfField>
 void FeedRunner<System>::ReadAll(ReaderOfField&& reader_of_field) {
-  scene_.readings.resize(scene_.rows.size() * kFields.size());
-  Reading* reading = scene_.readings.data();
+  FeedPage& page = scene_.page;
+  page.readings.reserve(scene_.rows.size() * kFields.size());
   for (const Row& row : scene_.rows) {
-    for (size_t field = 0; field < kFields.size(); ++field, ++reading) {
+    for (size_t field = 0; field < kFields.size(); ++field) {
       auto& reader = reader_of_field(field);
       ReadReference(row.*kFields[field].ref, reader, typename System::Types(),
-                    *reading);
+                    page);
       if constexpr (std::is_same_v<decltype(reader), LoneReader&>) {
-        reader.Keep(reading->text);
+        reader.Keep(page);
       }
     }
   }
@@ -245,9 +215,8 @@ void FeedRunner<System>::ReadAll(ReaderOfField&& reader_of_field) {
 
 template <typename System>
 absl::Status FeedRunner<System>::Naive() {
-  absl::StatusOr<std::vector<Row>> rows = SelectRows();
-  if (!rows.ok()) return rows.status();
-  scene_.rows = *std::move(rows);
+  absl::Status status = LoadRows();
+  if (!status.ok()) return status;
   LoneReader reader(scene_.caches[0], scene_.copies);
   ReadAll([&](size_t) -> LoneReader& { return reader; });
   return absl::OkStatus();
@@ -255,14 +224,13 @@ absl::Status FeedRunner<System>::Naive() {
 
 template <typename System>
 absl::Status FeedRunner<System>::PerField() {
-  absl::StatusOr<std::vector<Row>> rows = SelectRows();
-  if (!rows.ok()) return rows.status();
-  scene_.rows = *std::move(rows);
+  absl::Status status = LoadRows();
+  if (!status.ok()) return status;
   for (size_t field = 0; field < kFields.size(); ++field) {
     Session& session =
         scene_.sessions.emplace_back(scene_.caches[field].NewSession());
     const std::string name(kFields[field].name);
-    absl::Status status = Resolve(session, scene_.rows, {name});
+    status = Resolve(session, scene_.rows, {name});
     for (std::string_view path : System::kBelow) {
       if (!status.ok()) return status;
       status = Resolve(session, scene_.rows, {name + "." + std::string(path)});
@@ -273,16 +241,26 @@ absl::Status FeedRunner<System>::PerField() {
   return absl::OkStatus();
 }
 
+// A session in which the scene's rows can be read: all they refer to is
+// prefetched, or with peers only the rows are known.
+template <typename System>
+absl::Status FeedRunner<System>::OpenSession() {
+  GraphCache& cache = scene_.caches[0];
+  if (request_.mode == Mode::kPlan) {
+    return Resolve(scene_.sessions.emplace_back(cache.NewSession()),
+                   scene_.rows, WholePage());
+  }
+  return scene_.sessions
+      .emplace_back(cache.NewSession({.fetch_mode = FetchMode::kPeers}))
+      .Adopt(scene_.rows);
+}
+
 template <typename System>
 absl::Status FeedRunner<System>::Cold() {
-  absl::StatusOr<std::vector<Row>> rows = SelectRows();
-  if (!rows.ok()) return rows.status();
-  scene_.rows = *std::move(rows);
-  Session& session =
-      scene_.sessions.emplace_back(scene_.caches[0].NewSession());
-  absl::Status status = Resolve(session, scene_.rows, WholePage());
+  absl::Status status = LoadRows();
+  if (status.ok()) status = OpenSession();
   if (!status.ok()) return status;
-  ReadAll([&](size_t) -> Session& { return session; });
+  ReadAll([this](size_t) -> Session& { return scene_.sessions.back(); });
   return absl::OkStatus();
 }
 
@@ -290,41 +268,45 @@ template <typename System>
 absl::StatusOr<RunTime> FeedRunner<System>::Warm() {
   RunTime time;
   const Clock::time_point start = Clock::now();
-  Session& session =
-      scene_.sessions.emplace_back(scene_.caches[0].NewSession());
-  absl::Status status = Resolve(session, scene_.rows, WholePage());
+  absl::Status status = OpenSession();
   if (!status.ok()) return status;
   time.prefetch = Since(start);
-  ReadAll([&](size_t) -> Session& { return session; });
+  ReadAll([this](size_t) -> Session& { return scene_.sessions.back(); });
   time.wall = Since(start);
   time.read = time.wall - time.prefetch;
   return time;
 }
 
+template <typename System>
+void FeedRunner<System>::ForgetRun() {
+  scene_.sessions.clear();
+  scene_.page.readings.clear();
+  scene_.page.subs.clear();
+}
+
 // Sets the scene, with the clock stopped: empty caches, or for `warm` full ones
 // and the rows in memory.
 template <typename System>
-absl::Status FeedRunner<System>::Prepare(Strategy strategy) {
-  scene_.sessions.clear();
-  std::fill(scene_.readings.begin(), scene_.readings.end(), Reading());
-  if (strategy == Strategy::kWarm && !scene_.caches.empty()) {
-    return absl::OkStatus();
-  }
+absl::Status FeedRunner<System>::Prepare() {
+  ForgetRun();
+  const bool warm = request_.strategy == Strategy::kWarm;
+  if (warm && !scene_.caches.empty()) return absl::OkStatus();
   scene_.caches.clear();
   scene_.copies.clear();
   scene_.rows.clear();
-  const size_t caches = strategy == Strategy::kPerField ? kFields.size() : 1;
-  for (size_t i = 0; i < caches; ++i) {
+  const bool per_field = request_.strategy == Strategy::kPerField;
+  for (size_t i = 0; i < (per_field ? kFields.size() : 1); ++i) {
     scene_.caches.emplace_back(*schema_, *db_);
   }
-  if (strategy != Strategy::kWarm) return absl::OkStatus();
+  if (!warm) return absl::OkStatus();
   absl::Status status = Cold();
-  scene_.sessions.clear();
+  ForgetRun();
   return status;
 }
 
 template <typename System>
-absl::StatusOr<RunTime> FeedRunner<System>::RunOnce(Strategy strategy) {
+absl::StatusOr<RunTime> FeedRunner<System>::RunOnce() {
+  const Strategy strategy = request_.strategy;
   if (strategy == Strategy::kWarm) return Warm();
   const Clock::time_point start = Clock::now();
   absl::Status status = strategy == Strategy::kNaive      ? Naive()
@@ -337,9 +319,8 @@ absl::StatusOr<RunTime> FeedRunner<System>::RunOnce(Strategy strategy) {
 
 // One run, with what it asked of the database.
 template <typename System>
-absl::StatusOr<RunTime> FeedRunner<System>::RunCounted(Strategy strategy,
-                                                       Measurement& result) {
-  absl::Status status = Prepare(strategy);
+absl::StatusOr<RunTime> FeedRunner<System>::RunCounted(Measurement& result) {
+  absl::Status status = Prepare();
   if (!status.ok()) return status;
   const auto calls = [this] {
     std::pair<int64_t, int64_t> batches_and_waves;
@@ -352,7 +333,7 @@ absl::StatusOr<RunTime> FeedRunner<System>::RunCounted(Strategy strategy,
   };
   const int64_t statements_before = db_->stats().statements;
   const auto calls_before = calls();
-  absl::StatusOr<RunTime> time = RunOnce(strategy);
+  absl::StatusOr<RunTime> time = RunOnce();
   const auto calls_after = calls();
   result.queries = db_->stats().statements - statements_before;
   result.batches = calls_after.first - calls_before.first;
@@ -360,11 +341,25 @@ absl::StatusOr<RunTime> FeedRunner<System>::RunCounted(Strategy strategy,
   return time;
 }
 
+// What is behind a reference may fail to load too, and would look absent.
+template <typename System>
+absl::Status FeedRunner<System>::CheckLoads() const {
+  for (const GraphCache& cache : scene_.caches) {
+    for (const TypeStats& type : cache.Stats().types) {
+      if (type.failed == 0) continue;
+      return absl::InternalError(absl::StrCat(std::string(System::kName), ": ",
+                                              type.failed, " loads of ",
+                                              type.content_type, " failed"));
+    }
+  }
+  return absl::OkStatus();
+}
+
 // The answer of the last run as text.
 template <typename System>
 absl::Status FeedRunner<System>::Answer(Measurement& result) const {
   result.rows = static_cast<int64_t>(scene_.rows.size());
-  const Reading* reading = scene_.readings.data();
+  const Reading* reading = scene_.page.readings.data();
   std::string key;
   for (const Row& row : scene_.rows) {
     for (const FeedField<Row>& field : kFields) {
@@ -375,7 +370,7 @@ absl::Status FeedRunner<System>::Answer(Measurement& result) const {
             " was not resolved: ", std::string(OutcomeName(reading->outcome))));
       }
       FeedLine line = LineOf(*schema_, db_->content_types(), row.*field.ref,
-                             *reading++, key);
+                             *reading++, scene_.page.subs, key);
       line.feed_id = row.id;
       line.field = field.name;
       result.counts.Add(line.outcome);
@@ -384,7 +379,7 @@ absl::Status FeedRunner<System>::Answer(Measurement& result) const {
   }
   SortFeedLines(result.lines);
   result.sha256 = FeedDigest(result.lines);
-  return absl::OkStatus();
+  return CheckLoads();
 }
 
 double NanosecondsEach(absl::Duration total, int64_t count) {
@@ -395,14 +390,14 @@ double NanosecondsEach(absl::Duration total, int64_t count) {
 
 template <typename System>
 absl::StatusOr<Measurement> FeedRunner<System>::Measure(
-    Strategy strategy, const MeasureOptions& options) {
-  const bool warm = strategy == Strategy::kWarm;
+    const MeasureOptions& options) {
+  const bool warm = request_.strategy == Strategy::kWarm;
   const int limit = warm ? options.max_warm_repeats : options.max_repeats;
   Measurement result;
   std::vector<absl::Duration> walls, prefetches, reads;
   for (absl::Duration spent; result.repeats < limit && spent < options.budget;
        spent += walls.back()) {
-    absl::StatusOr<RunTime> time = RunCounted(strategy, result);
+    absl::StatusOr<RunTime> time = RunCounted(result);
     if (!time.ok()) return time.status();
     ++result.repeats;
     walls.push_back(time->wall);
@@ -424,15 +419,37 @@ absl::StatusOr<Measurement> FeedRunner<System>::Measure(
 
 template <typename System>
 absl::StatusOr<std::string> FeedRunner<System>::Explain() {
-  absl::StatusOr<std::vector<Row>> rows = SelectRows();
-  if (!rows.ok()) return rows.status();
-  GraphCache cache(*schema_, *db_);
-  Session session = cache.NewSession();
-  absl::StatusOr<std::string> before = session.Explain(*rows, WholePage());
+  absl::Status status = Prepare();
+  if (!status.ok()) return status;
+  return request_.mode == Mode::kPlan ? ExplainPlan() : ExplainPeers();
+}
+
+template <typename System>
+absl::StatusOr<std::string> FeedRunner<System>::ExplainPlan() {
+  absl::Status status = LoadRows();
+  if (!status.ok()) return status;
+  Session session = scene_.caches[0].NewSession();
+  absl::StatusOr<std::string> before =
+      session.Explain(scene_.rows, WholePage());
   if (!before.ok()) return before.status();
-  absl::StatusOr<PrefetchReport> report = session.Prefetch(*rows, WholePage());
+  absl::StatusOr<PrefetchReport> report =
+      session.Prefetch(scene_.rows, WholePage());
   if (!report.ok()) return report.status();
   return absl::StrCat(*before, report->ToString());
+}
+
+template <typename System>
+absl::StatusOr<std::string> FeedRunner<System>::ExplainPeers() {
+  absl::Status status = Cold();
+  if (!status.ok()) return status;
+  std::string text;
+  for (const UnplannedLoads& unplanned : scene_.sessions.back().Unplanned()) {
+    absl::StrAppend(&text, unplanned.relation, ": ", unplanned.loads,
+                    unplanned.loads == 1 ? " load" : " loads", " for ",
+                    unplanned.rows,
+                    unplanned.rows == 1 ? " object" : " objects", "\n");
+  }
+  return text;
 }
 
 absl::Status NoSuchSystem(std::string_view name) {
@@ -443,21 +460,20 @@ absl::Status NoSuchSystem(std::string_view name) {
 
 }  // namespace
 
-std::vector<std::string> StrategyNames() {
-  std::vector<std::string> names;
-  for (const auto& [strategy, name] : kStrategies) names.emplace_back(name);
-  return names;
-}
+std::vector<std::string> StrategyNames() { return NamesIn(kStrategies); }
 
 std::string_view StrategyName(Strategy strategy) {
   return kStrategies[static_cast<size_t>(strategy)].second;
 }
 
 std::optional<Strategy> FindStrategy(std::string_view name) {
-  for (const auto& [strategy, its_name] : kStrategies) {
-    if (its_name == name) return strategy;
-  }
-  return std::nullopt;
+  return FindIn(kStrategies, name);
+}
+
+std::vector<std::string> ModeNames() { return NamesIn(kModes); }
+
+std::optional<Mode> FindMode(std::string_view name) {
+  return FindIn(kModes, name);
 }
 
 std::vector<std::string> SystemNames() {
@@ -472,18 +488,19 @@ absl::StatusOr<Measurement> MeasureFeed(const Schema& schema, SqliteSource& db,
   absl::StatusOr<Measurement> result = NoSuchSystem(request.system);
   ForEachSystem([&]<typename System>() {
     if (System::kName != request.system) return;
-    FeedRunner<System> runner(schema, db, request.rows);
-    result = runner.Measure(request.strategy, options);
+    result = FeedRunner<System>(schema, db, request).Measure(options);
   });
   return result;
 }
 
 absl::StatusOr<std::string> ExplainFeed(const Schema& schema, SqliteSource& db,
-                                        std::string_view system, int64_t rows) {
-  absl::StatusOr<std::string> result = NoSuchSystem(system);
+                                        const FeedRequest& request) {
+  FeedRequest cold = request;
+  cold.strategy = Strategy::kCold;
+  absl::StatusOr<std::string> result = NoSuchSystem(request.system);
   ForEachSystem([&]<typename System>() {
-    if (System::kName != system) return;
-    result = FeedRunner<System>(schema, db, rows).Explain();
+    if (System::kName != request.system) return;
+    result = FeedRunner<System>(schema, db, cold).Explain();
   });
   return result;
 }

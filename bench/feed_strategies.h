@@ -1,12 +1,16 @@
 // Resolves a feed from a SQLite database by one of four strategies, and
 // measures it.
 //
-//   naive      a load for each reference as it is read, nothing shared: the
-//              N+1 queries of an object mapper
+//   naive      a load for each reference and each list as it is read, nothing
+//              shared: the N+1 queries of an object mapper
 //   per_field  a prefetch for each field and path, nothing shared between
 //              fields: the batches of an object mapper
 //   cold       one Session::Prefetch, on an empty cache
 //   warm       the same again, with the rows and all objects in memory
+//
+// Those are the strategies in the mode `plan`. In the mode `peers`, `cold` and
+// `warm` prefetch nothing: the session adopts the rows, and what is read is
+// loaded for all its peers (FetchMode::kPeers). The other two do not change.
 //
 // Measured is the wall time of loading the rows, resolving all their
 // references, and reading the names of all objects and of what they refer to.
@@ -36,7 +40,13 @@ std::vector<std::string> StrategyNames();
 std::string_view StrategyName(Strategy strategy);
 std::optional<Strategy> FindStrategy(std::string_view name);
 
-// "action", "follow", "box", "tag".
+enum class Mode { kPlan, kPeers };
+
+// "plan", "peers", in this order; and back.
+std::vector<std::string> ModeNames();
+std::optional<Mode> FindMode(std::string_view name);
+
+// "action", "follow", "box", "feed", "tag".
 std::vector<std::string> SystemNames();
 
 // What to resolve.
@@ -44,6 +54,7 @@ struct FeedRequest {
   std::string system = "action";  // one of SystemNames()
   int64_t rows = 1000;            // the newest so many; 0: all
   Strategy strategy = Strategy::kCold;
+  Mode mode = Mode::kPlan;
 };
 
 // How often to measure. No further run begins once the budget is spent.
@@ -55,8 +66,8 @@ struct MeasureOptions {
 
 // Nanoseconds by reference, of those that are resolved or dangle.
 struct WarmCost {
-  double prefetch_ns = 0;  // an all-hit prefetch
-  double deref_ns = 0;     // then reading each object and what it refers to
+  double prefetch_ns = 0;  // an all-hit prefetch; with peers, Session::Adopt
+  double deref_ns = 0;     // then reading each object and what is behind it
 };
 
 struct Measurement {
@@ -85,9 +96,11 @@ absl::StatusOr<Measurement> MeasureFeed(const Schema& schema, SqliteSource& db,
                                         const FeedRequest& request,
                                         const MeasureOptions& options = {});
 
-// The plan of the `cold` strategy before its run, and what then happened.
+// What the `cold` strategy does: in the mode `plan` the plan before its run and
+// what then happened, with peers what was loaded by reading, a line a relation.
+// Errors as of MeasureFeed.
 absl::StatusOr<std::string> ExplainFeed(const Schema& schema, SqliteSource& db,
-                                        std::string_view system, int64_t rows);
+                                        const FeedRequest& request);
 
 }  // namespace polyref::bench
 

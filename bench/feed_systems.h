@@ -12,8 +12,6 @@
 #define POLYREF_BENCH_FEED_SYSTEMS_H_
 
 #include <array>
-#include <cstddef>
-#include <string>
 #include <string_view>
 
 #include "polyref/bench/feed_schema.h"
@@ -63,6 +61,16 @@ struct BoxSystem {
   using Types = TypeList<Apple, Chocolate>;
 };
 
+struct FeedSystem {
+  using Row = Feed;
+  static constexpr std::string_view kName = "feed";
+  static constexpr std::array<FeedField<Feed>, 1> kFields = {{
+      {"content", &Feed::content},
+  }};
+  static constexpr std::array<std::string_view, 2> kBelow = {"xs", "ys"};
+  using Types = TypeList<A, B, C>;
+};
+
 struct TagSystem {
   using Row = TaggedItem;
   static constexpr std::string_view kName = "tag";
@@ -80,67 +88,8 @@ void ForEachSystem(Visit&& visit) {
   visit.template operator()<ActionSystem>();
   visit.template operator()<FollowSystem>();
   visit.template operator()<BoxSystem>();
+  visit.template operator()<FeedSystem>();
   visit.template operator()<TagSystem>();
-}
-
-// ---- What a page shows of an object. ----
-
-// The name of an object, and those of what SubRelations of its type name
-// (feed_lines.h). Borrowed from the objects.
-struct ObjectText {
-  std::string_view name;
-  std::array<std::string_view, 3> subs;
-};
-
-inline std::string_view NameOf(const User& user) { return user.username; }
-inline std::string_view NameOf(const Post& post) { return post.title; }
-inline std::string_view NameOf(const Comment& comment) { return comment.text; }
-template <typename T>
-std::string_view NameOf(const T& object) {
-  return object.name;
-}
-
-template <typename T>
-std::string_view NameOrEmpty(const T* object) {
-  return object == nullptr ? std::string_view() : NameOf(*object);
-}
-
-// Reads the objects behind `object`. A Reader has Get(const Ref<T>&), which
-// gives a const T* or null.
-template <typename T, typename Reader>
-void ReadSubs(const T&, Reader&, ObjectText&) {}
-
-template <typename Reader>
-void ReadSubs(const Post& post, Reader& reader, ObjectText& text) {
-  text.subs[0] = NameOrEmpty(reader.Get(post.author));
-}
-
-template <typename Reader>
-void ReadSubs(const Comment& comment, Reader& reader, ObjectText& text) {
-  const Post* post = reader.Get(comment.post);
-  text.subs[0] = NameOrEmpty(post);
-  if (post != nullptr) text.subs[1] = NameOrEmpty(reader.Get(post->author));
-  text.subs[2] = NameOrEmpty(reader.Get(comment.user));
-}
-
-template <typename Reader>
-void ReadSubs(const Apple& apple, Reader& reader, ObjectText& text) {
-  text.subs[0] = NameOrEmpty(reader.Get(apple.farm));
-}
-
-template <typename Reader>
-void ReadSubs(const Chocolate& chocolate, Reader& reader, ObjectText& text) {
-  text.subs[0] = NameOrEmpty(reader.Get(chocolate.factory));
-}
-
-template <typename Reader>
-void ReadSubs(const Movie& movie, Reader& reader, ObjectText& text) {
-  text.subs[0] = NameOrEmpty(reader.Get(movie.director));
-}
-
-template <typename Reader>
-void ReadSubs(const Book& book, Reader& reader, ObjectText& text) {
-  text.subs[0] = NameOrEmpty(reader.Get(book.author));
 }
 
 }  // namespace polyref::bench

@@ -16,6 +16,11 @@
 //     }
 //   };
 //
+// A `ListBatch` asks for lists: "for each of these parents, the objects whose
+// foreign key points at it". It goes to the loader of those objects, which
+// answers with rows in any order; their own foreign keys say whose they are. A
+// loader need not know how: a list is then a load error that says so.
+//
 // What a loader may rely on: the keys of a batch are canonical, distinct and at
 // least one; no lock is held while it runs. What it may do: answer in any
 // order, add rows that nobody asked for (they are cached under their own key,
@@ -27,10 +32,12 @@
 // What happens when it goes wrong: a batch that is dropped without Finish,
 // finished with an error, or whose loader throws, fails as a whole: its keys
 // become load errors, nothing of it is cached, and no other batch is touched.
+// Of a list batch the same holds for its parents: their lists stay unknown.
 #ifndef POLYREF_CACHE_BULK_LOADER_H_
 #define POLYREF_CACHE_BULK_LOADER_H_
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -39,18 +46,22 @@
 #include "polyref/cache/content_type.h"
 #include "polyref/cache/internal/check.h"
 #include "polyref/cache/key_list.h"
+#include "polyref/cache/list_request.h"
 #include "polyref/cache/object_key.h"
 
 namespace polyref {
 
 class BulkLoader;
+class ListBatch;
 class LoadBatch;
 
 namespace cache_internal {
 class BatchState;
+class ListBatchState;
 // Hands the batch to the loader; an exception fails the batch with its text,
 // unless the loader has finished or kept it.
 void LoadGuarded(BulkLoader& loader, LoadBatch batch);
+void LoadGuarded(BulkLoader& loader, ListBatch batch);
 }  // namespace cache_internal
 
 // One question and its answer. Move-only; used by one thread at a time. Once it
@@ -100,10 +111,60 @@ class LoadBatch {
   std::shared_ptr<cache_internal::BatchState> state_;
 };
 
+// One question after lists and its answer. Move-only, as LoadBatch.
+class ListBatch {
+ public:
+  explicit ListBatch(std::shared_ptr<cache_internal::ListBatchState> state);
+  ListBatch(ListBatch&&) noexcept;
+  ListBatch& operator=(ListBatch&&) noexcept;
+  // Fails the batch unless it is finished.
+  ~ListBatch();
+
+  // The type of the rows to answer with: request().child.
+  const ContentType& content_type() const { return *request().child; }
+  const ListRequest& request() const;
+  // By type; one type only if the request is over a foreign key.
+  const std::vector<ListParents>& parents() const;
+
+  // Answers with a row; its own reference says whose it is. A parent without
+  // rows has an empty list. Rows of parents that nobody asked for are cached
+  // under their own keys. REQUIRES: T is the class of content_type().
+  template <typename T>
+  void Put(T row) {
+    POLYREF_CHECK(TypeTagOf<T>() == content_type().tag(),
+                  "a row of another class for " + content_type().name());
+    PutObject(MakeObject(std::move(row)));
+  }
+
+  // The same for an object from ContentType::NewObject.
+  void PutObject(ObjectPtr row);
+
+  // Answers a request with count_only. A parent without a count has none.
+  void PutCount(const ListParent& parent, int64_t count);
+
+  // The list of this one parent can't be loaded now. REQUIRES: !status.ok().
+  void Fail(const ListParent& parent, absl::Status status);
+
+  // Completes the batch. With an error, every list fails with it.
+  void Finish(absl::Status status = absl::OkStatus()) &&;
+
+ private:
+  friend void cache_internal::LoadGuarded(BulkLoader& loader, ListBatch batch);
+
+  // Null when moved from or finished.
+  std::shared_ptr<cache_internal::ListBatchState> state_;
+};
+
+// All batches of one wave.
+struct Wave {
+  std::vector<LoadBatch> loads;
+  std::vector<ListBatch> lists;
+};
+
 // How a loader wants its batches cut.
 struct BatchLimits {
-  size_t max_keys = 0;       // keys in one batch at most; more are split into
-                             // several batches; 0: no limit
+  size_t max_keys = 0;       // keys, or parents, in one batch at most; more are
+                             // split into several batches; 0: no limit
   bool sorted_keys = false;  // keys ascending rather than in first-seen order
 };
 
@@ -115,6 +176,10 @@ class BulkLoader {
   // Takes over the batch, to finish it now or later. May throw: the batch then
   // fails with the exception's text.
   virtual void Load(LoadBatch batch) = 0;
+
+  // The same for lists of objects of its type. By default the batch fails with
+  // Unimplemented.
+  virtual void LoadList(ListBatch batch);
 
   // How its batches are cut. Must not throw.
   virtual BatchLimits limits() const { return {}; }
@@ -128,7 +193,7 @@ class Source {
   // Takes over all batches of one wave, at least one, to finish each now or
   // later. May throw: batches it has not finished or moved elsewhere then fail
   // with the exception's text.
-  virtual void Load(std::vector<LoadBatch> wave) = 0;
+  virtual void Load(Wave wave) = 0;
 
   // How batches of that type are cut. Must not throw.
   virtual BatchLimits limits(const ContentType& type) const {

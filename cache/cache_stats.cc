@@ -26,9 +26,12 @@ int64_t Sum(const std::vector<TypeStats>& types, int64_t TypeStats::*figure) {
 }
 
 std::string BatchText(const BatchReport& batch) {
-  std::string text = Cat(batch.content_type, " ", batch.keys,
-                         batch.keys == 1 ? " key, " : " keys, ", batch.rows,
-                         batch.rows == 1 ? " row" : " rows");
+  const bool one = batch.keys == 1;
+  std::string text =
+      batch.list.empty()
+          ? Cat(batch.content_type, " ", batch.keys, one ? " key" : " keys")
+          : Cat(batch.list, " ", batch.keys, one ? " list" : " lists");
+  text += Cat(", ", batch.rows, batch.rows == 1 ? " row" : " rows");
   if (batch.absent > 0) text += Cat(", ", batch.absent, " absent");
   if (batch.failed > 0) text += Cat(", ", batch.failed, " failed");
   if (batch.anomalies > 0) text += Cat(", ", batch.anomalies, " anomalies");
@@ -100,6 +103,9 @@ std::string PrefetchReport::ReferencesText() const {
   add(unknown_type, "of unknown type");
   add(bad_key, "bad keys");
   add(excluded, "excluded");
+  if (filtered > 0) text += Cat(", ", filtered, " of them filtered");
+  if (lists > 0)
+    text += Cat("\nlists: ", lists, ", ", list_misses, " not in memory");
   return text + "\n";
 }
 

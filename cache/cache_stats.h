@@ -14,7 +14,8 @@ namespace polyref {
 // One loader call.
 struct BatchReport {
   std::string content_type;
-  int64_t keys = 0;    // asked for
+  std::string list;    // what was asked of lists; empty if of keys
+  int64_t keys = 0;    // asked for; of lists, the parents
   int64_t rows = 0;    // given, whether asked for or not
   int64_t absent = 0;  // keys without a row
   int64_t failed = 0;  // keys that could not be loaded
@@ -41,6 +42,11 @@ struct PrefetchReport {
   int64_t hits = 0;           // in memory when first met
   int64_t known_missing = 0;  // known to have no row when first met
   int64_t misses = 0;         // to keys that are asked for
+  // References, counted above already, that a condition left out.
+  int64_t filtered = 0;
+  // Lists met, and those of which memory did not know enough.
+  int64_t lists = 0;
+  int64_t list_misses = 0;
   std::vector<WaveReport> waves;
 
   // Sums over the waves.
@@ -63,11 +69,21 @@ struct PrefetchReport {
   std::string ReferencesText() const;
 };
 
+// Loads of one relation that no prefetch had asked for.
+struct UnplannedLoads {
+  // "shop.apple.farm"; only the type, "shop.farm", if what was read was not in
+  // an object that the session knows.
+  std::string relation;
+  int64_t loads = 0;  // reads that led to a load
+  int64_t rows = 0;   // objects whose reference or list these loads resolved
+};
+
 // What a cache did for one content type since it was made.
 struct TypeStats {
   std::string content_type;
-  int64_t batches = 0;
-  int64_t keys = 0;
+  int64_t batches = 0;  // of keys and of lists
+  int64_t list_batches = 0;
+  int64_t keys = 0;  // not counting the parents of lists
   int64_t rows = 0;
   int64_t absent = 0;
   int64_t failed = 0;

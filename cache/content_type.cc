@@ -4,11 +4,38 @@
 
 namespace polyref {
 
-const Relation* ContentType::FindRelation(std::string_view name) const {
-  for (const Relation& relation : relations_) {
-    if (relation.name == name) return &relation;
+namespace {
+
+// The element whose `member` is `value`, or null.
+template <typename Element, typename M, typename V>
+const Element* FindBy(const std::vector<Element>& elements, M Element::*member,
+                      const V& value) {
+  for (const Element& element : elements) {
+    if (element.*member == value) return &element;
   }
   return nullptr;
+}
+
+}  // namespace
+
+const Relation* ContentType::FindRelation(std::string_view name) const {
+  return FindBy(relations_, &Relation::name, name);
+}
+
+const Relation* ContentType::FindRelationAt(size_t offset) const {
+  return FindBy(relations_, &Relation::offset, offset);
+}
+
+const ListRelation* ContentType::FindList(std::string_view name) const {
+  return FindBy(lists_, &ListRelation::name, name);
+}
+
+const ListRelation* ContentType::FindListAt(size_t offset) const {
+  return FindBy(lists_, &ListRelation::offset, offset);
+}
+
+const IndexDescription* ContentType::FindIndex(std::string_view name) const {
+  return FindBy(indexes_, &IndexDescription::name, name);
 }
 
 absl::StatusOr<ObjectKey> ContentType::RequireKey(const ObjectKey& key) const {
@@ -19,12 +46,18 @@ absl::StatusOr<ObjectKey> ContentType::RequireKey(const ObjectKey& key) const {
 }
 
 std::string ContentType::RelationNames() const {
-  if (relations_.empty()) return "no relations";
   std::string names;
-  for (const Relation& relation : relations_) {
-    if (!names.empty()) names += ", ";
-    names += relation.name;
-  }
+  const auto add = [&](const std::string& name) {
+    names += (names.empty() ? "" : ", ") + name;
+  };
+  for (const Relation& relation : relations_) add(relation.name);
+  for (const ListRelation& list : lists_) add(list.name);
+  return names.empty() ? "no relations" : names;
+}
+
+std::string ContentType::FieldNames() const {
+  std::string names = key_.name;
+  for (const Field& field : fields_) names += ", " + field.name;
   return names;
 }
 

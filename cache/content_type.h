@@ -49,6 +49,9 @@ ObjectPtr MakeObject(T object) {
                    [](void* p) { delete static_cast<T*>(p); });
 }
 
+// Reads a member to compare it; the scalar borrows from the member.
+using ReadScalar = Scalar (*)(const void* member);
+
 // A plain member that a column fills.
 struct Field {
   std::string name;
@@ -69,7 +72,7 @@ struct KeyField {
 
 enum class RelationKind : uint8_t { kForeignKey, kGenericForeignKey };
 
-// A way from one object to others.
+// A reference that objects hold: a way from one object to one other.
 struct Relation {
   RelationKind kind;
   std::string name;
@@ -82,6 +85,8 @@ struct Relation {
   TypeTag target = nullptr;
   // Generic foreign key: the names of the types it may point to; empty if any.
   std::vector<std::string> admissible;
+  // Whether it never changes while the object exists.
+  bool immutable = false;
 
   // REQUIRES: `object` is of the type that has this relation, and the relation
   // is of that kind.
@@ -95,6 +100,42 @@ struct Relation {
   }
 };
 
+enum class ListKind : uint8_t {
+  kHasMany,          // the reverse of a foreign key
+  kGenericRelation,  // the reverse of a generic foreign key
+  kManyToMany,       // through link rows, which point at this object by either
+                     // kind of reference and at another by a foreign key
+};
+
+// A list that objects do not hold: a way from one object to many others, those
+// whose reference points at it. Links are rows like any others.
+struct ListRelation {
+  ListKind kind;
+  std::string name;
+  size_t offset;  // of the Many<T> within the object, in bytes
+  // The class of the objects that point here (of the links, for a
+  // many-to-many), and where in it the reference is.
+  TypeTag child = nullptr;
+  size_t reference_offset = 0;
+  // Many-to-many: where in the link the foreign key to the members is.
+  size_t member_offset = 0;
+  // The class of the list's members.
+  TypeTag member = nullptr;
+  // The declared order: names of fields of the members, "-name" for descending.
+  std::vector<std::string> order_by;
+};
+
+// An index over plain members, kept for all objects in memory.
+struct IndexDescription {
+  struct Part {
+    size_t offset;  // of the member within the object, in bytes
+    ReadScalar read;
+  };
+  std::string name;
+  bool unique;
+  std::vector<Part> parts;
+};
+
 class ContentType {
  public:
   ContentTypeId id() const { return id_; }
@@ -103,13 +144,22 @@ class ContentType {
   // The table of its rows: `app_model` unless the definition says otherwise.
   const std::string& table() const { return table_; }
   TypeTag tag() const { return tag_; }
+  // Of an object, in bytes: sizeof its class.
+  size_t size() const { return size_; }
 
   const KeyField& key() const { return key_; }
   const std::vector<Field>& fields() const { return fields_; }
   const std::vector<Relation>& relations() const { return relations_; }
+  const std::vector<ListRelation>& lists() const { return lists_; }
+  const std::vector<IndexDescription>& indexes() const { return indexes_; }
 
-  // The relation of that name, or null.
+  // The relation or list of that name or at that offset, or the index of that
+  // name; null if there is none.
   const Relation* FindRelation(std::string_view name) const;
+  const Relation* FindRelationAt(size_t offset) const;
+  const ListRelation* FindList(std::string_view name) const;
+  const ListRelation* FindListAt(size_t offset) const;
+  const IndexDescription* FindIndex(std::string_view name) const;
 
   // The canonical form of a key of this type; empty if it is none.
   std::optional<ObjectKey> CanonicalKey(const ObjectKey& key) const {
@@ -130,8 +180,11 @@ class ContentType {
   // The owner of an object of this type that was released from its ObjectPtr.
   ObjectPtr Own(void* object) const { return ObjectPtr(object, destroy_); }
 
-  // The names of its relations for messages: "author, post", or "no relations".
+  // The names of its relations and lists for messages: "author, comments", or
+  // "no relations".
   std::string RelationNames() const;
+  // The names of its key and fields for messages: "id, title".
+  std::string FieldNames() const;
 
  private:
   friend class Schema;
@@ -142,11 +195,14 @@ class ContentType {
   std::string name_;
   std::string table_;
   TypeTag tag_ = nullptr;
+  size_t size_ = 0;
   KeyField key_;
   int key_count_ =
       0;  // how often the definition named a key; Schema::Check wants 1
   std::vector<Field> fields_;
   std::vector<Relation> relations_;
+  std::vector<ListRelation> lists_;
+  std::vector<IndexDescription> indexes_;
   void* (*create_)() = nullptr;
   void (*destroy_)(void*) = nullptr;
 };

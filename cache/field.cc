@@ -2,12 +2,37 @@
 
 #include <array>
 #include <charconv>
+#include <cmath>
+#include <compare>
 
 #include "polyref/cache/internal/text.h"
 
 namespace polyref {
 
 using cache_internal::Cat;
+
+namespace {
+
+// NaN comes first.
+std::weak_ordering CompareReals(double a, double b) {
+  if (a < b) return std::weak_ordering::less;
+  if (a > b) return std::weak_ordering::greater;
+  if (a == b) return std::weak_ordering::equivalent;
+  return std::isnan(b) <=> std::isnan(a);
+}
+
+// Exact: an integer that became a double would be level with its neighbours,
+// and the order no order any more.
+std::weak_ordering CompareMixed(int64_t integer, double real) {
+  constexpr double kTwo63 = 9223372036854775808.0;
+  if (real >= kTwo63) return std::weak_ordering::less;
+  if (!(real >= -kTwo63)) return std::weak_ordering::greater;  // or NaN
+  const int64_t whole = static_cast<int64_t>(real);
+  if (integer != whole) return integer <=> whole;
+  return CompareReals(static_cast<double>(whole), real);
+}
+
+}  // namespace
 
 std::string FieldValue::ToString() const {
   constexpr size_t kShownBytes = 40;
@@ -26,6 +51,27 @@ std::string FieldValue::ToString() const {
       return Cat("a blob of ", bytes.size(), " bytes");
   }
   return "unknown";
+}
+
+std::weak_ordering Compare(const Scalar& a, const Scalar& b) {
+  const int64_t* integer_a = std::get_if<int64_t>(&a);
+  const int64_t* integer_b = std::get_if<int64_t>(&b);
+  const double* real_a = std::get_if<double>(&a);
+  const double* real_b = std::get_if<double>(&b);
+  if (integer_a && real_b) return CompareMixed(*integer_a, *real_b);
+  if (real_a && integer_b) return 0 <=> CompareMixed(*integer_b, *real_a);
+  if (a.index() != b.index()) return a.index() <=> b.index();
+  return std::visit(
+      [&](const auto& value) -> std::weak_ordering {
+        using V = std::decay_t<decltype(value)>;
+        const V& other = *std::get_if<V>(&b);
+        if constexpr (std::is_same_v<V, double>) {
+          return CompareReals(value, other);
+        } else {
+          return value <=> other;
+        }
+      },
+      a);
 }
 
 std::string_view FieldKindName(FieldKind kind) {

@@ -1,14 +1,16 @@
 // Fields: the plain members of an object, and the values that a database column
 // gives them.
 //
-// A FieldType says how one C++ member type takes a column's value; Schema picks
-// it from the member's type, so that a source can fill any object without
-// knowing its class. Members may be integers, enumerations, bool, float,
+// A FieldType says how one C++ member type takes a column's value and how it is
+// read back to be compared; Schema picks it from the member's type, so that a
+// source can fill any object, and a list or an index order it, without knowing
+// its class. Members may be integers, enumerations, bool, float,
 // double, std::string, Uuid, and std::optional of these.
 #ifndef POLYREF_CACHE_FIELD_H_
 #define POLYREF_CACHE_FIELD_H_
 
 #include <cmath>
+#include <compare>
 #include <cstdint>
 #include <limits>
 #include <optional>
@@ -16,6 +18,7 @@
 #include <string_view>
 #include <type_traits>
 #include <utility>
+#include <variant>
 
 #include "polyref/cache/object_key.h"
 
@@ -55,7 +58,17 @@ enum class FieldKind : uint8_t { kInteger, kReal, kText, kUuid };
 // "integer", "real", "text" or "UUID".
 std::string_view FieldKindName(FieldKind kind);
 
-// How one C++ member type takes column values.
+// What a member holds, for comparing: nothing, a number, a text or a UUID.
+// Borrows the text.
+using Scalar =
+    std::variant<std::monostate, int64_t, double, std::string_view, Uuid>;
+
+// The order of lists and indexes, which is also SQLite's: nothing before
+// numbers, numbers by value (no number at all first), texts byte by byte,
+// UUIDs by their bytes.
+std::weak_ordering Compare(const Scalar& a, const Scalar& b);
+
+// How one C++ member type takes column values, and gives them back.
 struct FieldType {
   FieldKind kind;
   bool nullable;
@@ -63,6 +76,8 @@ struct FieldType {
   // does not fit (a null for a member that is no std::optional, a number out of
   // range, a text that is no UUID).
   bool (*assign)(void* member, const FieldValue& value);
+  // The value of the member at `member`, borrowed from it.
+  Scalar (*read)(const void* member);
 };
 
 namespace cache_internal {
@@ -132,6 +147,26 @@ bool AssignValue(const FieldValue& value, M& member) {
 }
 
 template <typename M>
+Scalar ReadValue(const M& member) {
+  if constexpr (kIsOptional<M>) {
+    return member ? ReadValue(*member) : Scalar();
+  } else if constexpr (std::is_integral_v<M> || std::is_enum_v<M>) {
+    return static_cast<int64_t>(member);
+  } else if constexpr (std::is_floating_point_v<M>) {
+    return static_cast<double>(member);
+  } else if constexpr (std::is_same_v<M, std::string>) {
+    return std::string_view(member);
+  } else {
+    return member;
+  }
+}
+
+template <typename M>
+Scalar ReadMember(const void* member) {
+  return ReadValue(*static_cast<const M*>(member));
+}
+
+template <typename M>
 FieldType FieldTypeOf() {
   if constexpr (kIsOptional<M>) {
     using Value = typename M::value_type;
@@ -146,11 +181,14 @@ FieldType FieldTypeOf() {
               if (!AssignValue(value, converted)) return false;
               optional = std::move(converted);
               return true;
-            }};
+            },
+            ReadMember<M>};
   } else {
-    return {FieldKindOf<M>(), false, [](void* member, const FieldValue& value) {
+    return {FieldKindOf<M>(), false,
+            [](void* member, const FieldValue& value) {
               return AssignValue(value, *static_cast<M*>(member));
-            }};
+            },
+            ReadMember<M>};
   }
 }
 

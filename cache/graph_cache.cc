@@ -10,11 +10,18 @@ namespace polyref {
 
 using cache_internal::CacheState;
 
-GraphCache::GraphCache(const Schema& schema, Source& source)
-    : state_(std::make_unique<CacheState>(schema, source)) {
+namespace {
+
+const Schema& Checked(const Schema& schema) {
   const absl::Status status = schema.Check();
   POLYREF_CHECK(status.ok(), status.ToString());
+  return schema;
 }
+
+}  // namespace
+
+GraphCache::GraphCache(const Schema& schema, Source& source)
+    : state_(std::make_unique<CacheState>(Checked(schema), source)) {}
 
 GraphCache::~GraphCache() = default;
 
@@ -33,6 +40,8 @@ absl::StatusOr<LoadPlan> GraphCache::PlanFor(TypeTag tag,
 absl::Status GraphCache::PutObject(TypeTag tag, ObjectPtr object) {
   const absl::StatusOr<const ContentType*> type = schema().Require(tag);
   if (!type.ok()) return type.status();
+  absl::Status status = state_->map.CheckPut((*type)->id(), object.get());
+  if (!status.ok()) return status;
   const ObjectKey key = (*type)->KeyOf(object.get());
   state_->map.Put((*type)->id(), key, std::move(object));
   return absl::OkStatus();
@@ -42,6 +51,9 @@ absl::Status GraphCache::PrimeObject(TypeTag tag, ObjectPtr object) {
   const absl::StatusOr<const ContentType*> type = schema().Require(tag);
   if (!type.ok()) return type.status();
   const ObjectKey key = (*type)->KeyOf(object.get());
+  if (state_->map.IsLoaded((*type)->id(), key)) return absl::OkStatus();
+  absl::Status status = state_->map.CheckPut((*type)->id(), object.get());
+  if (!status.ok()) return status;
   state_->map.Prime((*type)->id(), key, std::move(object));
   return absl::OkStatus();
 }
@@ -61,6 +73,15 @@ absl::Status GraphCache::InvalidateKey(TypeTag tag, const ObjectKey& written) {
   const absl::StatusOr<ObjectKey> key = (*type)->RequireKey(written);
   if (!key.ok()) return key.status();
   state_->map.Invalidate((*type)->id(), *key);
+  return absl::OkStatus();
+}
+
+absl::Status GraphCache::EvictKey(TypeTag tag, const ObjectKey& written) {
+  const absl::StatusOr<const ContentType*> type = schema().Require(tag);
+  if (!type.ok()) return type.status();
+  const absl::StatusOr<ObjectKey> key = (*type)->RequireKey(written);
+  if (!key.ok()) return key.status();
+  state_->map.Evict((*type)->id(), *key);
   return absl::OkStatus();
 }
 

@@ -58,6 +58,8 @@ class GraphCache {
   // said otherwise.
 
   // Makes `object` the current one for its key, replacing what was known.
+  // AlreadyExists if another object has its values in a unique index,
+  // FailedPrecondition if it changes an immutable reference; with no effect.
   template <typename T>
   absl::Status Put(T object) {
     return PutObject(TypeTagOf<T>(), MakeObject(std::move(object)));
@@ -85,6 +87,12 @@ class GraphCache {
     return InvalidateType(TypeTagOf<T>());
   }
   void InvalidateAll();
+  // Drops what is in memory of a key whose object has not changed: lists it is
+  // not in stay known.
+  template <typename T>
+  absl::Status Evict(const ObjectKey& key) {
+    return EvictKey(TypeTagOf<T>(), key);
+  }
 
   CacheStats Stats() const;
 
@@ -100,6 +108,7 @@ class GraphCache {
   absl::Status PrimeObject(TypeTag tag, ObjectPtr object);
   absl::Status EraseKey(TypeTag tag, const ObjectKey& key);
   absl::Status InvalidateKey(TypeTag tag, const ObjectKey& key);
+  absl::Status EvictKey(TypeTag tag, const ObjectKey& key);
   absl::Status InvalidateType(TypeTag tag);
 
   const std::unique_ptr<cache_internal::CacheState> state_;

@@ -30,6 +30,7 @@
 //  5. The counts are those of the entries at or above the floor, and of the
 //     stale ones below.
 //  6. The retired list ascends, and has one element for every old version.
+//  7. The secondary indexes hold every object, current, old or stale, once.
 //
 // An old version is dropped when no reader is left that began before it was
 // superseded. Ownership: entries and old versions own their objects.
@@ -49,6 +50,8 @@
 #include "boost/multi_index/tag.hpp"
 #include "boost/multi_index_container.hpp"
 #include "polyref/cache/internal/check.h"
+#include "polyref/cache/internal/reference.h"
+#include "polyref/cache/internal/text.h"
 
 namespace polyref::cache_internal {
 
@@ -59,7 +62,8 @@ using Answered = IdentityMap::Answered;
 // The part of one content type, for any kind of key.
 class TypeTable {
  public:
-  explicit TypeTable(const ContentType& type) : type_(type) {}
+  TypeTable(const Schema& schema, const ContentType& type)
+      : type_(type), indexes_(schema, type) {}
   virtual ~TypeTable() = default;
 
   virtual View Find(const ObjectKey& key, Sequence as_of) const = 0;
@@ -80,6 +84,9 @@ class TypeTable {
   // Destroys the oldest version that was set aside for the key.
   virtual void DropOldVersion(const ObjectKey& key) = 0;
 
+  virtual void ForEachObject(
+      const std::function<void(const void*)>& visit) const = 0;
+
   virtual size_t old_version_count() const = 0;
   // Entries below the floor.
   virtual size_t stale_count() const = 0;
@@ -87,34 +94,32 @@ class TypeTable {
 
   const ContentType& type() const { return type_; }
 
+  TypeIndexes& indexes() { return indexes_; }
+  const TypeIndexes& indexes() const { return indexes_; }
+
   // The last write that invalidated the whole type, as seen at `as_of`.
-  Sequence FloorAt(Sequence as_of) const {
-    if (floors_.empty() || floors_.front() > as_of) return 0;
-    return *std::prev(std::upper_bound(floors_.begin(), floors_.end(), as_of));
-  }
-  Sequence floor() const { return floors_.empty() ? 0 : floors_.back(); }
+  Sequence FloorAt(Sequence as_of) const { return floors_.At(as_of); }
+  Sequence floor() const { return floors_.top(); }
 
   // Raises the floor to `now`. No reader from before `oldest` is left.
   void RaiseFloor(Sequence now, Sequence oldest) {
-    const auto first_above =
-        std::upper_bound(floors_.begin(), floors_.end(), oldest);
-    if (first_above != floors_.begin()) {
-      floors_.erase(floors_.begin(), std::prev(first_above));
-    }
-    floors_.push_back(now);
+    floors_.Raise(now, oldest);
     counts_ = {};
   }
 
   void CheckFloors() const {
-    POLYREF_CHECK(std::is_sorted(floors_.begin(), floors_.end()), type_.name());
+    POLYREF_CHECK(floors_.IsAscending(), type_.name());
   }
 
   // Destroys some entries below the floor, unless a reader from before the
   // floor may be left: the oldest one began at `oldest`. Cost: O(1).
   virtual void Sweep(Sequence oldest) = 0;
 
-  Sequence last_write() const { return last_write_; }
-  void set_last_write(Sequence write) { last_write_ = write; }
+  // The last write after which nothing was known of a key.
+  Sequence last_forgotten() const { return last_forgotten_; }
+  void set_last_forgotten(Sequence write) { last_forgotten_ = write; }
+
+  uint64_t fill_count() const { return fill_count_; }
 
   // Entries at or above the floor.
   size_t count(State state) const {
@@ -129,12 +134,15 @@ class TypeTable {
   void Count(State state, int change) {
     counts_[static_cast<size_t>(state)] += change;
   }
+  void CountFill() { ++fill_count_; }
 
   const ContentType& type_;
+  TypeIndexes indexes_;
 
  private:
-  std::vector<Sequence> floors_;
-  Sequence last_write_ = 0;
+  Floors floors_;
+  Sequence last_forgotten_ = 0;
+  uint64_t fill_count_ = 0;
   std::array<size_t, 3> counts_ = {};  // by State
 };
 
@@ -164,10 +172,11 @@ class KeyedTable final : public TypeTable {
  public:
   using TypeTable::TypeTable;
 
+  // The indexes go as a whole, and need not be kept up.
   ~KeyedTable() override {
-    for (const Entry& entry : entries_) Destroy(entry.version);
+    for (const Entry& entry : entries_) Free(entry.version);
     for (const auto& [key, versions] : old_) {
-      for (const Version& version : versions) Destroy(version);
+      for (const Version& version : versions) Free(version);
     }
   }
 
@@ -199,6 +208,9 @@ class KeyedTable final : public TypeTable {
   bool Fill(const ObjectKey& key, void* object) override {
     const State state = object == nullptr ? State::kMissing : State::kLoaded;
     Count(state, +1);
+    CountFill();
+    if (object != nullptr) indexes_.Add(object);
+    indexes_.Know(key);
     const auto [it, inserted] =
         entries_.insert(Entry{Native<K>(key), Version{state, floor(), object}});
     if (inserted) return false;
@@ -215,6 +227,11 @@ class KeyedTable final : public TypeTable {
 
   bool Write(const ObjectKey& key, State state, void* object, Sequence now,
              bool keep_old) override {
+    if (object != nullptr) indexes_.Add(object);
+    if (state != State::kUnknown) {
+      CountFill();
+      indexes_.Know(key);
+    }
     const auto it = entries_.find(Native<K>(key));
     if (it == entries_.end()) {
       if (state == State::kUnknown) return false;
@@ -251,6 +268,17 @@ class KeyedTable final : public TypeTable {
     EraseEntry(it);
   }
 
+  void ForEachObject(
+      const std::function<void(const void*)>& visit) const override {
+    const auto see = [&](const Version& version) {
+      if (version.object != nullptr) visit(version.object);
+    };
+    for (const Entry& entry : entries_) see(entry.version);
+    for (const auto& [key, versions] : old_) {
+      std::for_each(versions.begin(), versions.end(), see);
+    }
+  }
+
   size_t old_version_count() const override {
     size_t count = 0;
     for (const auto& [key, versions] : old_) count += versions.size();
@@ -278,8 +306,11 @@ class KeyedTable final : public TypeTable {
 
   void CheckInvariants() const override {
     std::array<size_t, 3> counts = {};
+    std::vector<const void*> objects;
     for (const Entry& entry : entries_) {
       CheckEntry(entry);
+      if (entry.version.object != nullptr)
+        objects.push_back(entry.version.object);
       if (entry.version.since < floor()) continue;
       ++counts[static_cast<size_t>(entry.version.state)];
     }
@@ -296,9 +327,11 @@ class KeyedTable final : public TypeTable {
       for (const Version& version : versions) {
         POLYREF_CHECK(version.since >= before, type_.name());
         before = version.since;
+        if (version.object != nullptr) objects.push_back(version.object);
       }
       POLYREF_CHECK(before <= it->version.since, type_.name());
     }
+    indexes_.CheckInvariants(objects);
   }
 
  private:
@@ -314,8 +347,12 @@ class KeyedTable final : public TypeTable {
           boost::multi_index::tag<ByKey>,
           boost::multi_index::member<Entry, K, &Entry::key>, absl::Hash<K>>>>;
 
-  void Destroy(const Version& version) const {
+  void Free(const Version& version) const {
     if (version.object != nullptr) type_.Own(version.object);
+  }
+  void Destroy(const Version& version) {
+    if (version.object != nullptr) indexes_.Remove(version.object);
+    Free(version);
   }
 
   void EraseEntry(typename Entries::iterator it) {
@@ -354,23 +391,24 @@ class KeyedTable final : public TypeTable {
   absl::flat_hash_map<K, std::deque<Version>> old_;
 };
 
-std::unique_ptr<TypeTable> MakeTable(const ContentType& type) {
+std::unique_ptr<TypeTable> MakeTable(const Schema& schema,
+                                     const ContentType& type) {
   switch (type.key().kind) {
     case KeyKind::kInt64:
-      return std::make_unique<KeyedTable<int64_t>>(type);
+      return std::make_unique<KeyedTable<int64_t>>(schema, type);
     case KeyKind::kUuid:
-      return std::make_unique<KeyedTable<Uuid>>(type);
+      return std::make_unique<KeyedTable<Uuid>>(schema, type);
     case KeyKind::kText:
-      return std::make_unique<KeyedTable<std::string>>(type);
+      return std::make_unique<KeyedTable<std::string>>(schema, type);
   }
   return nullptr;
 }
 
 }  // namespace
 
-IdentityMap::IdentityMap(const Schema& schema) {
+IdentityMap::IdentityMap(const Schema& schema) : schema_(schema) {
   for (const ContentType& type : schema.types()) {
-    tables_.push_back(MakeTable(type));
+    tables_.push_back(MakeTable(schema, type));
   }
 }
 
@@ -398,8 +436,16 @@ View IdentityMap::Find(ContentTypeId type, const ObjectKey& key,
   return table(type).Find(key, as_of);
 }
 
-Sequence IdentityMap::LastWrite(ContentTypeId type) const {
-  return table(type).last_write();
+const TypeIndexes& IdentityMap::indexes(ContentTypeId type) const {
+  return table(type).indexes();
+}
+
+Sequence IdentityMap::LastForgotten(ContentTypeId type) const {
+  return table(type).last_forgotten();
+}
+
+uint64_t IdentityMap::FillCount(ContentTypeId type) const {
+  return table(type).fill_count();
 }
 
 Lease IdentityMap::TakeLease(ContentTypeId type, const ObjectKey& key,
@@ -415,11 +461,13 @@ Answered IdentityMap::AnswerRow(ContentTypeId type, const ObjectKey& key,
   const std::optional<Lease> lease = table.RedeemLease(key, holder);
   if (lease) answered.ordinal = lease->ordinal;
   answered.view = table.Find(key, now_);
-  const bool unasked = !table.IsLeased(key) && table.last_write() <= began;
+  const bool unasked = !table.IsLeased(key) && table.last_forgotten() <= began;
   if (answered.view.state != State::kUnknown || (!lease && !unasked)) {
     answered.rejected = std::move(row);
     return answered;
   }
+  if (const auto conflict = FindConflict(type, row.get()))
+    Invalidate(type, conflict->key);
   if (table.Fill(key, row.release())) Retire(type, key, now_);
   table.Sweep(OldestReader());
   answered.view = table.Find(key, now_);
@@ -446,12 +494,87 @@ std::optional<Lease> IdentityMap::ReleaseLease(ContentTypeId type,
   return table(type).RedeemLease(key, holder);
 }
 
+void IdentityMap::CoverList(const ListRequest& request,
+                            const ListParent& parent, const Extent& extent,
+                            Sequence began) {
+  TypeTable& table = this->table(request.child->id());
+  if (table.last_forgotten() > began) return;
+  CoverageTable& coverage = table.indexes().coverage(*request.reference);
+  if (extent.kind == Extent::Kind::kComplete) {
+    coverage.SetComplete(parent, began);
+  } else if (extent.kind == Extent::Kind::kUpTo) {
+    coverage.SetUpTo(parent, request.order, extent.place, began);
+  }
+}
+
+void IdentityMap::CoverCount(const ListRequest& request,
+                             const ListParent& parent, int64_t count,
+                             Sequence began) {
+  TypeTable& table = this->table(request.child->id());
+  if (table.last_forgotten() > began) return;
+  table.indexes().coverage(*request.reference).SetCount(parent, count, began);
+}
+
+absl::Status IdentityMap::CheckPut(ContentTypeId type_id,
+                                   const void* object) const {
+  const ContentType& type = schema_.type(type_id);
+  const ObjectKey key = type.KeyOf(object);
+  if (const auto conflict = FindConflict(type_id, object)) {
+    return absl::AlreadyExistsError(
+        Cat(type.name(), " ", key.ToString(), " has the values of ",
+            type.name(), " ", conflict->key.ToString(), " in the unique index ",
+            conflict->index->name));
+  }
+  const void* current = Find(type_id, key, now_).object;
+  if (current == nullptr) return absl::OkStatus();
+  for (const Relation& relation : type.relations()) {
+    if (relation.immutable && ParentOf(schema_, relation, current) !=
+                                  ParentOf(schema_, relation, object)) {
+      return absl::FailedPreconditionError(
+          Cat(type.name(), " ", key.ToString(), " can't change ", relation.name,
+              ", which is declared immutable"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+std::optional<IdentityMap::Conflict> IdentityMap::FindConflict(
+    ContentTypeId type_id, const void* object) const {
+  const ContentType& type = schema_.type(type_id);
+  std::optional<Conflict> conflict;
+  for (const IndexDescription& index : type.indexes()) {
+    if (!index.unique) continue;
+    const std::vector<Scalar> values = TypeIndexes::ValuesOf(index, object);
+    if (std::any_of(values.begin(), values.end(),
+                    [](const Scalar& value) { return value.index() == 0; }))
+      continue;
+    const ObjectKey own_key = type.KeyOf(object);
+    indexes(type_id).ForEachMatch(index, values, [&](const void* other) {
+      ObjectKey key = type.KeyOf(other);
+      if (key != own_key && Find(type_id, key, now_).object == other)
+        conflict = {&index, std::move(key)};
+    });
+    if (conflict) break;
+  }
+  return conflict;
+}
+
+void IdentityMap::Forget(ContentTypeId type, const ObjectKey& key,
+                         bool unchanged) {
+  table(type).indexes().Forget(key, Find(type, key, now_).object, unchanged,
+                               now_, OldestReader());
+  table(type).set_last_forgotten(now_);
+}
+
+void IdentityMap::Begin(ContentTypeId type, const ObjectKey& key) {
+  ++now_;
+  table(type).VoidLease(key);
+}
+
 void IdentityMap::Write(ContentTypeId type, const ObjectKey& key, State state,
                         void* object) {
   TypeTable& table = this->table(type);
-  ++now_;
-  table.set_last_write(now_);
-  table.VoidLease(key);
+  table.indexes().Touch(now_);
   const bool keep_old = OldestReader() < now_;
   if (table.Write(key, state, object, now_, keep_old)) {
     retired_.push_back({now_, type, key});
@@ -462,6 +585,7 @@ void IdentityMap::Write(ContentTypeId type, const ObjectKey& key, State state,
 const void* IdentityMap::Put(ContentTypeId type, const ObjectKey& key,
                              ObjectPtr object) {
   void* const stored = object.release();
+  Begin(type, key);
   Write(type, key, State::kLoaded, stored);
   return stored;
 }
@@ -474,17 +598,29 @@ const void* IdentityMap::Prime(ContentTypeId type, const ObjectKey& key,
 }
 
 void IdentityMap::Erase(ContentTypeId type, const ObjectKey& key) {
+  Begin(type, key);
   Write(type, key, State::kMissing, nullptr);
 }
 
 void IdentityMap::Invalidate(ContentTypeId type, const ObjectKey& key) {
+  Begin(type, key);
+  Forget(type, key, /*unchanged=*/false);
+  Write(type, key, State::kUnknown, nullptr);
+}
+
+void IdentityMap::Evict(ContentTypeId type, const ObjectKey& key) {
+  if (Find(type, key, now_).state == State::kUnknown) return;
+  ++now_;
+  Forget(type, key, /*unchanged=*/true);
   Write(type, key, State::kUnknown, nullptr);
 }
 
 void IdentityMap::InvalidateType(ContentTypeId type) {
   TypeTable& table = this->table(type);
   ++now_;
-  table.set_last_write(now_);
+  table.set_last_forgotten(now_);
+  table.indexes().ForgetAll(now_, OldestReader());
+  table.indexes().Touch(now_);
   table.VoidLeases();
   table.RaiseFloor(now_, OldestReader());
 }
@@ -502,6 +638,11 @@ void IdentityMap::Retire(ContentTypeId type, const ObjectKey& key,
   } else {
     retired_.push_back({superseded, type, key});
   }
+}
+
+void IdentityMap::ForEachObject(
+    ContentTypeId type, const std::function<void(const void*)>& visit) const {
+  table(type).ForEachObject(visit);
 }
 
 size_t IdentityMap::object_count(ContentTypeId type) const {

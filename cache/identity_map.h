@@ -1,6 +1,11 @@
 // The identity map: what is known of every key, at most one current object
 // each.
 //
+// Beside the objects it keeps their secondary indexes: the children of each
+// parent, with what is covered of its lists (coverage.h), and the declared
+// indexes. They hold all versions that are alive; a reader finds by key which
+// one it sees.
+//
 // For each content type it knows of a key that there is an object, that there
 // is no row (missing), or nothing. It owns the objects. Every write has a
 // number, and a reader names the number up to which it wants to see writes, so
@@ -22,22 +27,24 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <set>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "polyref/cache/content_type.h"
+#include "polyref/cache/coverage.h"
+#include "polyref/cache/internal/floors.h"
 #include "polyref/cache/internal/lease_table.h"
+#include "polyref/cache/internal/type_indexes.h"
 #include "polyref/cache/object_key.h"
 #include "polyref/cache/schema.h"
 
 namespace polyref::cache_internal {
 
 class TypeTable;
-
-// Numbers the writes of a cache, from 1.
-using Sequence = uint64_t;
 
 class IdentityMap {
  public:
@@ -69,9 +76,21 @@ class IdentityMap {
   // opened at `as_of` or before.
   View Find(ContentTypeId type, const ObjectKey& key, Sequence as_of) const;
 
-  // The last write to a key of that type, or to all of them; 0: none yet.
-  // Cost: O(1).
-  Sequence LastWrite(ContentTypeId type) const;
+  // Whether there is a current object of the key.
+  bool IsLoaded(ContentTypeId type, const ObjectKey& key) const {
+    return Find(type, key, now_).state == State::kLoaded;
+  }
+
+  // The secondary indexes of a type, to look things up in them; the identity
+  // map keeps them up to date.
+  const TypeIndexes& indexes(ContentTypeId type) const;
+
+  // The last write after which nothing was known of a key of that type; 0: none
+  // yet. Cost: O(1).
+  Sequence LastForgotten(ContentTypeId type) const;
+
+  // Changes whenever anything becomes known of a key of that type. Cost: O(1).
+  uint64_t FillCount(ContentTypeId type) const;
 
   // ---- Loads: a lease is taken, then redeemed by an answer. ----
 
@@ -93,8 +112,10 @@ class IdentityMap {
   };
 
   // A row arrives. It is taken if `holder` still has the lease, or if nobody
-  // asked for its key, nothing is known of it, and its type was not written to
-  // since `began`. If an object is there already, that one stands.
+  // asked for its key, nothing is known of it, and no key of its type was
+  // forgotten since `began`. If an object is there already, that one stands. A
+  // row that is taken makes the map forget another object that has its values
+  // in a unique index.
   Answered AnswerRow(ContentTypeId type, const ObjectKey& key, ObjectPtr row,
                      LeaseHolder holder, Sequence began);
 
@@ -106,7 +127,20 @@ class IdentityMap {
   std::optional<Lease> ReleaseLease(ContentTypeId type, const ObjectKey& key,
                                     LeaseHolder holder);
 
+  // What a load that began after write `began` found of a list; see
+  // CoverageTable. Nothing is remembered if a key of the child type was
+  // forgotten since. REQUIRES: all rows it found are in the map.
+  void CoverList(const ListRequest& request, const ListParent& parent,
+                 const Extent& extent, Sequence began);
+  void CoverCount(const ListRequest& request, const ListParent& parent,
+                  int64_t count, Sequence began);
+
   // ---- Writes: each ends the leases of its keys. ----
+
+  // OK if `object` may be put: AlreadyExists if another current object has its
+  // values in a unique index, FailedPrecondition if it would change an
+  // immutable reference of the current object.
+  absl::Status CheckPut(ContentTypeId type, const void* object) const;
 
   // Makes `object` the current one and returns it.
   const void* Put(ContentTypeId type, const ObjectKey& key, ObjectPtr object);
@@ -114,9 +148,16 @@ class IdentityMap {
   const void* Prime(ContentTypeId type, const ObjectKey& key, ObjectPtr object);
   void Erase(ContentTypeId type, const ObjectKey& key);
   void Invalidate(ContentTypeId type, const ObjectKey& key);
+  // Drops what is in memory of a key; it is unchanged. Leaves leases alone.
+  void Evict(ContentTypeId type, const ObjectKey& key);
   // Cost: O(1), and the leases in force.
   void InvalidateType(ContentTypeId type);
   void InvalidateAll();
+
+  // Calls visit(object) for every version of every object of a type that is
+  // alive.
+  void ForEachObject(ContentTypeId type,
+                     const std::function<void(const void*)>& visit) const;
 
   // ---- Figures. ----
 
@@ -149,10 +190,22 @@ class IdentityMap {
   Sequence OldestReader() const {
     return readers_.empty() ? now_ : *readers_.begin();
   }
+  // A write begins: it has a number, and the key's lease is void.
+  void Begin(ContentTypeId type, const ObjectKey& key);
   void Write(ContentTypeId type, const ObjectKey& key, State state,
              void* object);
   void Retire(ContentTypeId type, const ObjectKey& key, Sequence superseded);
+  void Forget(ContentTypeId type, const ObjectKey& key, bool unchanged);
+  // The key of another current object that has the values of `object` in a
+  // unique index.
+  struct Conflict {
+    const IndexDescription* index;
+    ObjectKey key;
+  };
+  std::optional<Conflict> FindConflict(ContentTypeId type,
+                                       const void* object) const;
 
+  const Schema& schema_;
   Sequence now_ = 0;
   uint64_t last_holder_ = 0;
   std::vector<std::unique_ptr<TypeTable>> tables_;  // by content type id

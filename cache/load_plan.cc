@@ -1,12 +1,14 @@
 // A plan is a tree of stops, numbered so that every stop comes after the one it
 // is reached from. Following a path is a walk from stop 0 that makes the stops
-// it needs; a generic foreign key forks into one stop for each type.
+// it needs; a generic foreign key forks into one stop for each type, and a
+// many-to-many makes two stops in a row, one for its links and one for its
+// members.
 //
-// The schedule needs one figure of the tree: which content types can be met
-// below a stop (`feeds`). A waiting type may run when no other waiting type
-// feeds it: whatever can still ask for it is itself below something that waits.
-// So on a graph without cycles every type runs once, and no earlier than the
-// longest chain that leads to it allows.
+// The schedule needs one figure of the tree: which units can be wanted below a
+// stop (`feeds`). A unit that is wanted may run when no other one feeds it:
+// whatever can still ask for it is itself below something that waits. So on a
+// graph without cycles every unit runs once, and no earlier than the longest
+// chain that leads to it allows.
 #include "polyref/cache/load_plan.h"
 
 #include <algorithm>
@@ -20,6 +22,7 @@ namespace polyref {
 
 using cache_internal::Cat;
 using cache_internal::InvalidArgument;
+using cache_internal::ListQuery;
 
 namespace {
 
@@ -46,7 +49,10 @@ class LoadPlan::Builder {
     std::set<int32_t> here = {0};
     for (size_t i = 0; i < steps.size(); ++i) {
       std::set<int32_t> next;
-      for (const int32_t stop : here) Follow(stop, steps[i], next);
+      for (const int32_t stop : here) {
+        const absl::Status status = Follow(stop, steps[i], next);
+        if (!status.ok()) return Wrong(steps, status.message());
+      }
       if (next.empty()) return LeadsNowhere(steps, i, here);
       if (plan_.stops_.size() > kMaxStops) return TooManyStops(steps);
       here = std::move(next);
@@ -54,58 +60,158 @@ class LoadPlan::Builder {
     return absl::OkStatus();
   }
 
-  // Fills in what is met below each stop. Stops come after their parents.
+  // Fills in what is wanted below each stop. Stops come after their parents.
   void Finish() {
     for (size_t i = plan_.stops_.size(); i-- > 0;) {
       Stop& stop = plan_.stops_[i];
-      for (const Stop::Way& way : stop.ways) {
-        for (size_t type = 0; type < way.to.size(); ++type) {
-          if (way.to[type] == kNowhere) continue;
-          stop.feeds[type] = true;
-          const Stop& child = plan_.stops_[way.to[type]];
-          for (size_t t = 0; t < child.feeds.size(); ++t) {
-            if (child.feeds[t]) stop.feeds[t] = true;
-          }
+      stop.feeds.resize(plan_.unit_count());
+      ForEachNext(stop, [&](int32_t to) {
+        const Stop& next = plan_.stops_[to];
+        stop.feeds[next.unit] = true;
+        for (size_t unit = 0; unit < next.feeds.size(); ++unit) {
+          if (next.feeds[unit]) stop.feeds[unit] = true;
         }
-      }
+      });
     }
   }
 
-  int32_t AddStop(ContentTypeId type, std::string path) {
-    plan_.stops_.push_back({type, std::move(path), {}, {}});
-    plan_.stops_.back().feeds.resize(schema_.types().size());
+  int32_t AddStop(ContentTypeId type, Unit unit, std::string path) {
+    plan_.stops_.push_back(
+        {.type = type, .unit = unit, .path = std::move(path)});
     return static_cast<int32_t>(plan_.stops_.size()) - 1;
   }
 
  private:
   // Adds to `next` the stops that the step leads to from `stop`, if any.
-  void Follow(int32_t stop, const Prefetch::Step& step,
-              std::set<int32_t>& next) {
+  // InvalidArgument, without the path, if it leads on but not like this.
+  absl::Status Follow(int32_t stop, const Prefetch::Step& step,
+                      std::set<int32_t>& next) {
     const ContentType& type = schema_.type(plan_.stops_[stop].type);
-    const Relation* relation = type.FindRelation(step.relation);
-    if (relation == nullptr) return;
-    for (const ContentTypeId target : Targets(*relation)) {
-      if (!step.content_type.empty() &&
-          step.content_type != schema_.type(target).name()) {
-        continue;
-      }
-      next.insert(StopBehind(stop, *relation, target));
+    if (plan_.stops_[stop].is_count) {
+      return InvalidArgument("a count leads nowhere, not to '", step.relation,
+                             "'");
     }
+    if (const Relation* relation = type.FindRelation(step.relation))
+      return FollowReference(stop, *relation, step, next);
+    if (const ListRelation* list = type.FindList(step.relation))
+      return FollowList(stop, *list, step, next);
+    return absl::OkStatus();
   }
 
-  // The stop for objects of type `target` behind `relation` at `stop`.
-  int32_t StopBehind(int32_t stop, const Relation& relation,
-                     ContentTypeId target) {
+  absl::Status FollowReference(int32_t stop, const Relation& relation,
+                               const Prefetch::Step& step,
+                               std::set<int32_t>& next) {
+    const std::string& type = schema_.type(plan_.stops_[stop].type).name();
+    if (step != Prefetch::Step{.relation = step.relation,
+                               .content_type = step.content_type,
+                               .where = step.where}) {
+      return InvalidArgument(
+          "order, limit, offset, count and as are for lists; ", type, ".",
+          relation.name,
+          relation.kind == RelationKind::kForeignKey
+              ? " is a foreign key"
+              : " is a generic foreign key");
+    }
+    for (const ContentTypeId target : Targets(relation)) {
+      if (!Admits(step, target)) continue;
+      const absl::StatusOr<const Condition*> where =
+          cache_internal::FindCondition(*plan_.conditions_, step.where,
+                                        schema_.type(target));
+      if (!where.ok()) return where.status();
+      const auto [to, is_new] = StopBehind(stop, relation, target);
+      if (is_new) plan_.stops_[to].where = *where;
+      if (plan_.stops_[to].where != *where)
+        return TwoRequests(type, relation.name);
+      next.insert(to);
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status FollowList(int32_t stop, const ListRelation& list,
+                          const Prefetch::Step& step, std::set<int32_t>& next) {
+    const ContentType& member = schema_.MemberOf(list);
+    if (!Admits(step, member.id())) return absl::OkStatus();
+    absl::StatusOr<ListQuery> query =
+        ListQuery::Make(schema_, list, step, *plan_.conditions_);
+    if (!query.ok()) return query.status();
+    for (const Stop::ListWay& way : plan_.stops_[stop].lists) {
+      if (way.query->list != &list || way.query->slot != query->slot ||
+          way.query->count_only != query->count_only)
+        continue;
+      if (*way.query != *query) {
+        return TwoRequests(schema_.type(plan_.stops_[stop].type).name(),
+                           list.name, "; give one of them a slot, 'as=NAME'");
+      }
+      next.insert(MemberStop(way));
+      return absl::OkStatus();
+    }
+    Prefetch::Step shown = step;
+    shown.content_type.clear();
+    next.insert(
+        AddListWay(stop, PathBehind(stop, PathText({shown})),
+                   std::make_shared<const ListQuery>(*std::move(query))));
+    return absl::OkStatus();
+  }
+
+  // Adds the way and its stops; returns the one for the members.
+  int32_t AddListWay(int32_t stop, const std::string& path,
+                     const std::shared_ptr<const ListQuery>& query) {
+    const Unit unit = UnitOf(query->load);
+    const int32_t to = AddStop(query->load.child->id(), unit, path);
+    plan_.stops_[stop].lists.push_back({query, unit, to});
+    plan_.stops_[to].links = query->member_key != nullptr;
+    int32_t member = to;
+    if (plan_.stops_[to].links) {
+      member = StopBehind(to, *query->member_key,
+                          schema_.MemberOf(*query->list).id())
+                   .first;
+      plan_.stops_[member].path = path;
+      plan_.stops_[member].behind_links = true;
+      if (query->where) plan_.stops_[member].where = FindStable(*query->where);
+    }
+    plan_.stops_[member].is_count = query->count_only;
+    return member;
+  }
+
+  int32_t MemberStop(const Stop::ListWay& way) const {
+    const Stop& stop = plan_.stops_[way.to];
+    if (!stop.links) return way.to;
+    const Stop::Way& member = stop.ways[0];
+    return member.to[static_cast<size_t>(member.target)];
+  }
+
+  // The plan's own copy of a condition of it.
+  const Condition* FindStable(const Condition& condition) const {
+    return &plan_.conditions_->at(condition.name());
+  }
+
+  // The unit that loads what `load` asks for.
+  Unit UnitOf(const ListRequest& load) {
+    std::vector<ListRequest>& loads = plan_.loads_;
+    const auto it = std::find_if(
+        loads.begin(), loads.end(),
+        [&](const ListRequest& other) { return other.SameLoad(load); });
+    const Unit unit = schema_.types().size() + (it - loads.begin());
+    if (it == loads.end()) loads.push_back(load);
+    return unit;
+  }
+
+  std::string PathBehind(int32_t stop, const std::string& name) const {
+    const std::string& path = plan_.stops_[stop].path;
+    return path.empty() ? name : path + "." + name;
+  }
+
+  // The stop for objects of type `target` behind `relation` at `stop`, and
+  // whether it is new.
+  std::pair<int32_t, bool> StopBehind(int32_t stop, const Relation& relation,
+                                      ContentTypeId target) {
     const size_t way = WayOf(stop, relation);
     const size_t index = static_cast<size_t>(target);
-    int32_t to = plan_.stops_[stop].ways[way].to[index];
-    if (to == kNowhere) {
-      const std::string& path = plan_.stops_[stop].path;
-      to = AddStop(target,
-                   path.empty() ? relation.name : path + "." + relation.name);
-      plan_.stops_[stop].ways[way].to[index] = to;
-    }
-    return to;
+    const int32_t known = plan_.stops_[stop].ways[way].to[index];
+    if (known != kNowhere) return {known, false};
+    const int32_t to = AddStop(target, index, PathBehind(stop, relation.name));
+    plan_.stops_[stop].ways[way].to[index] = to;
+    return {to, true};
   }
 
   // The position of the way along `relation` among the ways of `stop`.
@@ -129,6 +235,34 @@ class LoadPlan::Builder {
     return schema_.AdmissibleTypes(relation);
   }
 
+  // Where a relation of that name leads to; empty if the type has none.
+  std::vector<ContentTypeId> TargetsOf(const ContentType& type,
+                                       std::string_view name) const {
+    if (const Relation* relation = type.FindRelation(name))
+      return Targets(*relation);
+    if (const ListRelation* list = type.FindList(name))
+      return {schema_.MemberOf(*list).id()};
+    return {};
+  }
+
+  bool Admits(const Prefetch::Step& step, ContentTypeId type) const {
+    return step.content_type.empty() ||
+           step.content_type == schema_.type(type).name();
+  }
+
+  absl::Status Wrong(const Prefetch::Steps& steps,
+                     absl::string_view problem) const {
+    return InvalidArgument("path '", PathText(steps), "' of ",
+                           plan_.root().name(), ": ", std::string(problem));
+  }
+
+  static absl::Status TwoRequests(const std::string& type,
+                                  const std::string& name,
+                                  std::string_view advice = "") {
+    return InvalidArgument("another path asks for ", type, ".", name,
+                           " in another way", advice);
+  }
+
   // The error of a path whose step `i` finds nothing at any of `stops`: what it
   // could have been at each.
   absl::Status LeadsNowhere(const Prefetch::Steps& steps, size_t i,
@@ -140,10 +274,11 @@ class LoadPlan::Builder {
     for (const int32_t stop : stops) {
       const ContentType& type = schema_.type(plan_.stops_[stop].type);
       if (!seen.insert(type.id()).second) continue;
-      if (const Relation* relation = type.FindRelation(step.relation)) {
+      const std::vector<ContentTypeId> targets = TargetsOf(type, step.relation);
+      if (!targets.empty()) {
         relation_found = true;
         offers += Cat("; ", type.name(), ".", step.relation, " leads to ",
-                      Names(Targets(*relation)));
+                      Names(targets));
       } else {
         offers += Cat("; ", type.name(), " has ", type.RelationNames());
         if (IsField(type, step.relation)) {
@@ -159,8 +294,7 @@ class LoadPlan::Builder {
                         : "no reference leads to ",
                     step.content_type);
     }
-    return InvalidArgument("path '", PathText(steps), "' of ",
-                           plan_.root().name(), ": ", problem, offers);
+    return Wrong(steps, problem + offers);
   }
 
   absl::Status TooManyStops(const Prefetch::Steps& steps) const {
@@ -189,14 +323,23 @@ class LoadPlan::Builder {
   LoadPlan& plan_;
 };
 
+template <typename Visit>
+void LoadPlan::ForEachNext(const Stop& from, Visit&& visit) {
+  for (const Stop::Way& way : from.ways) {
+    for (const int32_t to : way.to) {
+      if (to != kNowhere) visit(to);
+    }
+  }
+  for (const Stop::ListWay& way : from.lists) visit(way.to);
+}
+
 absl::StatusOr<LoadPlan> LoadPlan::Make(const Schema& schema,
                                         const ContentType& root,
                                         const Prefetch& prefetch) {
   if (!prefetch.status().ok()) return prefetch.status();
-  LoadPlan plan(schema);
-  plan.schedule_ = prefetch.schedule();
+  LoadPlan plan(schema, prefetch);
   Builder builder(schema, plan);
-  builder.AddStop(root.id(), "");
+  builder.AddStop(root.id(), static_cast<Unit>(root.id()), "");
   for (const Prefetch::Steps& steps : prefetch.paths()) {
     if (absl::Status status = builder.Add(steps); !status.ok()) return status;
   }
@@ -204,54 +347,55 @@ absl::StatusOr<LoadPlan> LoadPlan::Make(const Schema& schema,
   return plan;
 }
 
-std::vector<ContentTypeId> LoadPlan::NextWave(
+std::string LoadPlan::UnitName(Unit unit) const {
+  const ListRequest* load = LoadOf(unit);
+  return load == nullptr ? schema_->types()[unit].name() : load->ToString();
+}
+
+std::vector<LoadPlan::Unit> LoadPlan::NextWave(
     const std::vector<bool>& waiting_stops) const {
-  std::vector<ContentTypeId> types;
-  const auto index_of = [&](ContentTypeId type) {
-    return static_cast<size_t>(std::find(types.begin(), types.end(), type) -
-                               types.begin());
+  std::vector<Unit> units;
+  const auto index_of = [&](Unit unit) {
+    return static_cast<size_t>(std::find(units.begin(), units.end(), unit) -
+                               units.begin());
   };
   for (size_t i = 0; i < stops_.size(); ++i) {
-    if (waiting_stops[i] && index_of(stops_[i].type) == types.size())
-      types.push_back(stops_[i].type);
+    if (waiting_stops[i] && index_of(stops_[i].unit) == units.size())
+      units.push_back(stops_[i].unit);
   }
-  if (schedule_ == Schedule::kMinLatency) return types;
+  if (schedule() == Schedule::kMinLatency) return units;
 
-  // feeds[a][b]: waiting objects of type a may lead to type b, at once or
-  // through other waiting types.
-  const size_t count = types.size();
+  // feeds[a][b]: what unit a brings may lead to unit b, at once or through
+  // other wanted units.
+  const size_t count = units.size();
   std::vector<std::vector<bool>> feeds(count, std::vector<bool>(count));
   for (size_t i = 0; i < stops_.size(); ++i) {
     if (!waiting_stops[i]) continue;
-    std::vector<bool>& fed = feeds[index_of(stops_[i].type)];
+    std::vector<bool>& fed = feeds[index_of(stops_[i].unit)];
     for (size_t b = 0; b < count; ++b) {
-      if (stops_[i].feeds[static_cast<size_t>(types[b])]) fed[b] = true;
+      if (stops_[i].feeds[units[b]]) fed[b] = true;
     }
   }
   Close(feeds);
 
-  std::vector<ContentTypeId> ready;
+  std::vector<Unit> ready;
   for (size_t b = 0; b < count; ++b) {
     bool is_ready = true;
     for (size_t a = 0; a < count; ++a) is_ready &= !feeds[a][b] || feeds[b][a];
-    if (is_ready) ready.push_back(types[b]);
+    if (is_ready) ready.push_back(units[b]);
   }
   return ready;
 }
 
 std::vector<bool> LoadPlan::FirstStops() const {
   std::vector<bool> first(stops_.size());
-  for (const Stop::Way& way : stops_[0].ways) {
-    for (const int32_t to : way.to) {
-      if (to != kNowhere) first[to] = true;
-    }
-  }
+  ForEachNext(stops_[0], [&](int32_t to) { first[to] = true; });
   return first;
 }
 
-std::vector<std::vector<ContentTypeId>> LoadPlan::PredictWaves(
+std::vector<std::vector<LoadPlan::Unit>> LoadPlan::PredictWaves(
     std::vector<bool> waiting_stops) const {
-  std::vector<std::vector<ContentTypeId>> waves;
+  std::vector<std::vector<Unit>> waves;
   while (std::find(waiting_stops.begin(), waiting_stops.end(), true) !=
          waiting_stops.end()) {
     waves.push_back(NextWave(waiting_stops));
@@ -260,51 +404,45 @@ std::vector<std::vector<ContentTypeId>> LoadPlan::PredictWaves(
     for (size_t i = stops_.size(); i-- > 0;) {
       const auto& wave = waves.back();
       if (!before[i] ||
-          std::find(wave.begin(), wave.end(), stops_[i].type) == wave.end())
+          std::find(wave.begin(), wave.end(), stops_[i].unit) == wave.end())
         continue;
       waiting_stops[i] = false;
-      for (const Stop::Way& way : stops_[i].ways) {
-        for (const int32_t to : way.to) {
-          if (to != kNowhere) waiting_stops[to] = true;
-        }
-      }
+      ForEachNext(stops_[i], [&](int32_t to) { waiting_stops[to] = true; });
     }
   }
   return waves;
 }
 
 std::string LoadPlan::WavesText(
-    const std::vector<std::vector<ContentTypeId>>& waves) const {
+    const std::vector<std::vector<Unit>>& waves) const {
   std::string text;
   size_t calls = 0;
   for (size_t i = 0; i < waves.size(); ++i) {
     text += Cat("wave ", i + 1, ":");
-    for (const ContentTypeId type : waves[i]) {
-      text += Cat(type == waves[i].front() ? " " : ", ",
-                  schema_->type(type).name());
-    }
+    for (const Unit unit : waves[i])
+      text += Cat(unit == waves[i].front() ? " " : ", ", UnitName(unit));
     text += "\n";
     calls += waves[i].size();
   }
-  const bool bounded = schedule_ == Schedule::kMinCalls && !HasCycle();
+  const bool bounded = schedule() == Schedule::kMinCalls && !HasCycle();
   text += Cat(bounded ? "at most " : "about ", calls,
               calls == 1 ? " call" : " calls", " in ", waves.size(),
               waves.size() == 1 ? " wave\n" : " waves\n");
   return text;
 }
 
-// Whether objects of some type can lead to others of that type.
+// Whether some unit can lead to itself.
 bool LoadPlan::HasCycle() const {
-  const size_t count = schema_->types().size();
+  const size_t count = unit_count();
   std::vector<std::vector<bool>> leads(count, std::vector<bool>(count));
   for (const Stop& stop : stops_) {
     if (stop.path.empty()) continue;
-    std::vector<bool>& from = leads[static_cast<size_t>(stop.type)];
+    std::vector<bool>& from = leads[stop.unit];
     for (size_t to = 0; to < count; ++to) from[to] = from[to] || stop.feeds[to];
   }
   Close(leads);
-  for (size_t type = 0; type < count; ++type) {
-    if (leads[type][type]) return true;
+  for (size_t unit = 0; unit < count; ++unit) {
+    if (leads[unit][unit]) return true;
   }
   return false;
 }
@@ -312,24 +450,24 @@ bool LoadPlan::HasCycle() const {
 std::string LoadPlan::StopsText() const {
   std::string text =
       Cat("plan for ", root().name(), ", ",
-          schedule_ == Schedule::kMinCalls ? "as few calls as possible"
-                                           : "as few waves as possible",
+          schedule() == Schedule::kMinCalls ? "as few calls as possible"
+                                            : "as few waves as possible",
           "\n");
   AppendStops(0, text);
   return text;
 }
 
 void LoadPlan::AppendStops(int32_t from, std::string& text) const {
-  for (const Stop::Way& way : stops_[from].ways) {
-    for (const int32_t to : way.to) {
-      if (to == kNowhere) continue;
-      const std::string& path = stops_[to].path;
-      const auto depth = std::count(path.begin(), path.end(), '.') + 1;
-      text += Cat(std::string(2 * depth, ' '), path, " -> ",
-                  schema_->type(stops_[to].type).name(), "\n");
-      AppendStops(to, text);
-    }
-  }
+  ForEachNext(stops_[from], [&](int32_t to) {
+    const Stop& stop = stops_[to];
+    const auto depth = std::count(stop.path.begin(), stop.path.end(), '.') + 1;
+    text +=
+        Cat(std::string(2 * depth, ' '), stop.path,
+            stop.links ? " through " : " -> ", schema_->type(stop.type).name());
+    if (stop.where != nullptr) text += Cat(" where ", stop.where->name());
+    text += "\n";
+    AppendStops(to, text);
+  });
 }
 
 std::string LoadPlan::ToString() const {

@@ -17,8 +17,7 @@ enum class Outcome : uint8_t {
   kNull,         // the reference is null
   kMissing,      // there is no such row; remembered until the key is put or
                  // invalidated
-  kFiltered,     // a condition of the prefetch left it out; the row may exist.
-                 // Nothing gives it yet: prefetches have no conditions
+  kFiltered,     // a condition of the prefetch left it out; the row exists
   kUnknownType,  // the content type is not registered
   kBadKey,       // the text is no key of that type
   kLoadError,    // it could not be loaded; the cache does not remember this

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_join.h"
 #include "polyref/cache/internal/text.h"
+#include "polyref/cache/list_order.h"
 
 namespace polyref {
 namespace {
@@ -20,7 +21,23 @@ bool IsTypeName(std::string_view name) {
 }
 
 bool IsMemberName(std::string_view name) {
-  return !name.empty() && name.find_first_of(".[] \t\n") == name.npos;
+  return !name.empty() && name.find_first_of(".,;=[]{} \t\n") == name.npos &&
+         name.front() != '-';
+}
+
+// The names of the fields that an index is over; empty if one is no field.
+std::string PartNames(const ContentType& type, const IndexDescription& index) {
+  std::string names;
+  for (const IndexDescription::Part& part : index.parts) {
+    std::string name;
+    if (part.offset == type.key().offset) name = type.key().name;
+    for (const Field& field : type.fields()) {
+      if (field.offset == part.offset) name = field.name;
+    }
+    if (name.empty()) return "";
+    names += (names.empty() ? "" : ", ") + name;
+  }
+  return names;
 }
 
 }  // namespace
@@ -60,6 +77,8 @@ absl::Status Schema::Check() const {
     };
     if (type.key_count_ > 0) check_member(type.key().name);
     for (const Field& field : type.fields()) check_member(field.name);
+    for (const ListRelation& list : type.lists()) check_member(list.name);
+    CheckLists(type, errors);
     for (const Relation& relation : type.relations()) {
       check_member(relation.name);
       if (relation.kind == RelationKind::kForeignKey) {
@@ -83,6 +102,72 @@ absl::Status Schema::Check() const {
   if (errors.empty()) return absl::OkStatus();
   return cache_internal::InvalidArgument("schema: ",
                                          absl::StrJoin(errors, "; "));
+}
+
+void Schema::CheckLists(const ContentType& type,
+                        std::vector<std::string>& errors) const {
+  for (const ListRelation& list : type.lists()) {
+    const std::string error = ListError(type, list);
+    if (!error.empty())
+      errors.push_back(
+          Cat(type.name(), ": the list '", list.name, "' ", error));
+  }
+  std::set<std::string_view> names;
+  for (const IndexDescription& index : type.indexes()) {
+    if (!names.insert(index.name).second) {
+      errors.push_back(
+          Cat(type.name(), ": the index '", index.name, "' is defined twice"));
+    }
+    if (PartNames(type, index).empty()) {
+      errors.push_back(Cat(type.name(), ": the index '", index.name,
+                           "' is over a member that is no field; it has ",
+                           type.FieldNames()));
+    }
+  }
+}
+
+std::string Schema::ListError(const ContentType& type,
+                              const ListRelation& list) const {
+  const ListRelation* same_member = type.FindListAt(list.offset);
+  if (same_member != &list)
+    return Cat("has the same member as the list '", same_member->name, "'");
+  const ContentType* child = Find(list.child);
+  if (child == nullptr)
+    return Cat(
+        "is over a class that is not that of one registered type; "
+        "there are ",
+        TypeNames());
+  const Relation* reference = child->FindRelationAt(list.reference_offset);
+  if (reference == nullptr)
+    return Cat("is over a member of ", child->name(),
+               " that is no reference of it; it has ", child->RelationNames());
+  if (reference->kind == RelationKind::kForeignKey) {
+    // The member's type says that it points to the class of this type.
+    if (Find(reference->target) != &type)
+      return Cat("is over ", child->name(), ".", reference->name,
+                 ", which points to a class that several types share");
+  } else if (!reference->admissible.empty() &&
+             std::find(reference->admissible.begin(),
+                       reference->admissible.end(),
+                       type.name()) == reference->admissible.end()) {
+    return Cat("is over ", child->name(), ".", reference->name,
+               ", which does not admit this type, only ",
+               absl::StrJoin(reference->admissible, ", "));
+  }
+  const ContentType* member = Find(list.member);
+  if (member == nullptr)
+    return Cat(
+        "has members of a class that is not that of one registered "
+        "type; there are ",
+        TypeNames());
+  if (list.kind == ListKind::kManyToMany &&
+      child->FindRelationAt(list.member_offset) == nullptr)
+    return Cat("goes through a member of ", child->name(),
+               " that is no foreign key of it; it has ",
+               child->RelationNames());
+  const absl::StatusOr<ListOrder> order =
+      ListOrder::Make(*member, list.order_by);
+  return std::string(order.status().message());
 }
 
 const ContentType* Schema::Find(std::string_view name) const {

@@ -20,6 +20,10 @@
 //                          &Box::content);
 //   absl::Status status = schema.Check();
 //
+// Lists are the other direction: Many<T> members (many.h) that say which
+// reference they are the reverse of. Indexes (index.h) find objects in memory
+// by their fields.
+//
 // Types may be defined in any order and may point at each other. Definition is
 // for one thread; a schema that is in use must not change any more, must
 // outlive every source and cache built on it, and may be read from any thread.
@@ -27,11 +31,13 @@
 #define POLYREF_CACHE_SCHEMA_H_
 
 #include <concepts>
+#include <cstddef>
 #include <deque>
 #include <map>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -42,13 +48,26 @@
 #include "polyref/cache/content_type.h"
 #include "polyref/cache/field.h"
 #include "polyref/cache/generic_ref.h"
+#include "polyref/cache/index.h"
 #include "polyref/cache/internal/check.h"
+#include "polyref/cache/many.h"
 #include "polyref/cache/object_key.h"
 
 namespace polyref {
 
 template <typename T>
 class TypeBuilder;
+
+namespace cache_internal {
+
+// Where the member is within the object, in bytes.
+template <typename T, typename C, typename M>
+size_t MemberOffset(const T& object, M C::*member) {
+  return static_cast<size_t>(reinterpret_cast<const char*>(&(object.*member)) -
+                             reinterpret_cast<const char*>(&object));
+}
+
+}  // namespace cache_internal
 
 class Schema {
  public:
@@ -63,9 +82,10 @@ class Schema {
 
   // OK if every type is complete: named once as `app.model`, with one key,
   // members and relations named once, foreign keys to registered types that are
-  // alone in having their class, admissible types that exist. Otherwise
-  // InvalidArgument that lists all that is wrong. Cost: a walk over the
-  // definitions.
+  // alone in having their class, admissible types that exist, lists over
+  // references that point back at the type, orders and indexes over fields it
+  // has. Otherwise InvalidArgument that lists all that is wrong. Cost: a walk
+  // over the definitions.
   absl::Status Check() const;
 
   // All types; the position is the id.
@@ -103,6 +123,25 @@ class Schema {
     return *Find(relation.target);
   }
 
+  // ---- The far side of a list. REQUIRES: Check() is OK. ----
+
+  // The type of the objects that point here; of the links, for a many-to-many.
+  const ContentType& ChildOf(const ListRelation& list) const {
+    return *Find(list.child);
+  }
+  // The reference in the children by which they point here.
+  const Relation& ReferenceOf(const ListRelation& list) const {
+    return *ChildOf(list).FindRelationAt(list.reference_offset);
+  }
+  // The type of the members: ChildOf, but for a many-to-many.
+  const ContentType& MemberOf(const ListRelation& list) const {
+    return *Find(list.member);
+  }
+  // The foreign key from a link to its member, of a many-to-many.
+  const Relation& MemberKeyOf(const ListRelation& list) const {
+    return *ChildOf(list).FindRelationAt(list.member_offset);
+  }
+
   // The types a generic foreign key may point to, in the order of definition:
   // those declared, or else all. REQUIRES: Check() is OK.
   std::vector<ContentTypeId> AdmissibleTypes(const Relation& relation) const;
@@ -123,6 +162,11 @@ class Schema {
 
  private:
   ContentType& Add(std::string name, TypeTag tag);
+  // What is wrong with the lists and indexes of a type.
+  void CheckLists(const ContentType& type,
+                  std::vector<std::string>& errors) const;
+  std::string ListError(const ContentType& type,
+                        const ListRelation& list) const;
 
   // A deque: descriptions keep their address while types are added.
   std::deque<ContentType> types_;
@@ -137,6 +181,10 @@ struct ColumnOptions {
 };
 struct ForeignKeyOptions {
   std::string column;  // default: the relation's name and "_id"
+  // Whether a row never changes what it points at. A write that changes it all
+  // the same is an error; in return, to invalidate an object that is in memory
+  // leaves all lists but its own parent's as they are.
+  bool immutable = false;
 };
 struct GenericForeignKeyOptions {
   // Names of the types it may point to; default: every type of the schema.
@@ -144,6 +192,14 @@ struct GenericForeignKeyOptions {
   // references to these. One to another registered type resolves when it is
   // read.
   std::vector<std::string> admissible;
+  // As for a foreign key.
+  bool immutable = false;
+};
+struct ListOptions {
+  // The order of the list: names of fields of its members, "-name" for
+  // descending; what is equal in all of them goes by the key. Default: by the
+  // key; a many-to-many by the key of its links.
+  std::vector<std::string> order_by;
 };
 
 // Describes one type; returned by Schema::Define, to be used in one expression.
@@ -201,7 +257,8 @@ class TypeBuilder {
                                  .type_column = "",
                                  .offset = OffsetOf(member),
                                  .target = TypeTagOf<U>(),
-                                 .admissible = {}});
+                                 .admissible = {},
+                                 .immutable = options.immutable});
     return *this;
   }
 
@@ -217,7 +274,63 @@ class TypeBuilder {
                                  .type_column = std::move(type_column),
                                  .offset = OffsetOf(member),
                                  .target = nullptr,
-                                 .admissible = std::move(options.admissible)});
+                                 .admissible = std::move(options.admissible),
+                                 .immutable = options.immutable});
+    return *this;
+  }
+
+  // The list of the objects of type U whose foreign key `reference` points at
+  // this one. Nothing is stored for it.
+  template <typename C, typename U, typename B>
+  TypeBuilder& HasMany(std::string name, Many<U> C::*member,
+                       Ref<T> B::*reference, ListOptions options = {}) {
+    AddList<U>(ListKind::kHasMany, std::move(name), OffsetOf(member),
+               OffsetIn<U>(reference), std::move(options));
+    return *this;
+  }
+
+  // The same for a generic foreign key, which must admit this type.
+  template <typename C, typename U, typename B>
+  TypeBuilder& GenericRelation(std::string name, Many<U> C::*member,
+                               GenericRef B::*reference,
+                               ListOptions options = {}) {
+    AddList<U>(ListKind::kGenericRelation, std::move(name), OffsetOf(member),
+               OffsetIn<U>(reference), std::move(options));
+    return *this;
+  }
+
+  // The list of the objects of type U that links of type L connect with this
+  // one: a link points here by `reference`, a foreign key or a generic one, and
+  // there by `target`. L is a registered type. A link whose target has no row
+  // adds nothing.
+  template <typename C, typename U, typename L, typename R>
+  TypeBuilder& ManyToMany(std::string name, Many<U> C::*member, R L::*reference,
+                          Ref<U> L::*target, ListOptions options = {}) {
+    static_assert(std::is_same_v<R, Ref<T>> || std::is_same_v<R, GenericRef>,
+                  "a link points at the defined class, or by a GenericRef");
+    ListRelation& list =
+        AddList<U>(ListKind::kManyToMany, std::move(name), OffsetOf(member),
+                   OffsetIn<L>(reference), std::move(options));
+    list.child = TypeTagOf<L>();
+    list.member_offset = OffsetIn<L>(target);
+    return *this;
+  }
+
+  // An index over fields of this type; see index.h.
+  template <typename... M>
+  TypeBuilder& Index(const polyref::Index<T, M...>& index) {
+    IndexDescription& description = type_->indexes_.emplace_back();
+    description.name = index.name();
+    description.unique = index.unique();
+    std::apply(
+        [&](auto... members) {
+          (description.parts.push_back(
+               {OffsetOf(members),
+                cache_internal::ReadMember<
+                    std::decay_t<decltype(std::declval<T>().*members)>>}),
+           ...);
+        },
+        index.members());
     return *this;
   }
 
@@ -226,6 +339,21 @@ class TypeBuilder {
   explicit TypeBuilder(ContentType& type) : type_(&type) {
     type_->create_ = []() -> void* { return new T(); };
     type_->destroy_ = [](void* p) { delete static_cast<T*>(p); };
+    type_->size_ = sizeof(T);
+  }
+
+  template <typename U>
+  ListRelation& AddList(ListKind kind, std::string name, size_t offset,
+                        size_t reference_offset, ListOptions options) {
+    return type_->lists_.emplace_back(
+        ListRelation{.kind = kind,
+                     .name = std::move(name),
+                     .offset = offset,
+                     .child = TypeTagOf<U>(),
+                     .reference_offset = reference_offset,
+                     .member_offset = 0,
+                     .member = TypeTagOf<U>(),
+                     .order_by = std::move(options.order_by)});
   }
 
   static std::string ColumnOr(std::string column, std::string_view otherwise) {
@@ -236,11 +364,14 @@ class TypeBuilder {
   // one object, for any class.
   template <typename C, typename M>
   static size_t OffsetOf(M C::*member) {
-    static_assert(std::is_base_of_v<C, T>,
-                  "a member of the defined class or of one of its bases");
-    const T probe{};
-    return static_cast<size_t>(reinterpret_cast<const char*>(&(probe.*member)) -
-                               reinterpret_cast<const char*>(&probe));
+    return OffsetIn<T>(member);
+  }
+  template <typename U, typename C, typename M>
+  static size_t OffsetIn(M C::*member) {
+    static_assert(std::is_base_of_v<C, U>,
+                  "a member of the class or of one of its bases");
+    const U probe{};
+    return cache_internal::MemberOffset(probe, member);
   }
 
   ContentType* type_;

@@ -1,82 +1,127 @@
 // The typed skin ends in session.h; from here on objects are `const void*` of a
 // known content type. Reading: canonical key, then what the session knows, then
-// a load of that one key if the mode allows it.
+// a load if the mode allows it.
 #include "polyref/cache/session.h"
 
+#include <algorithm>
 #include <optional>
 #include <vector>
 
+#include "polyref/cache/internal/check.h"
+#include "polyref/cache/internal/lazy_reader.h"
 #include "polyref/cache/internal/plan_run.h"
 #include "polyref/cache/internal/session_state.h"
 #include "polyref/cache/internal/text.h"
-#include "polyref/cache/internal/type_load.h"
 
 namespace polyref {
 
 using cache_internal::AnyRef;
 using cache_internal::Cat;
+using cache_internal::LazyReader;
+using cache_internal::ListQuery;
+using cache_internal::ListResult;
 using cache_internal::PlanRun;
 using cache_internal::RowSpan;
+using cache_internal::SessionLists;
 using cache_internal::SessionState;
-using cache_internal::TypeLoad;
 using cache_internal::View;
 using State = cache_internal::IdentityMap::State;
 
 namespace {
 
-// Loads one key of which the session knows nothing, and reads it again.
-View LoadOne(SessionState& session, const ContentType& type,
-             const ObjectKey& key) {
-  cache_internal::CacheState& cache = session.cache();
-  std::vector<std::unique_ptr<TypeLoad>> loads;
-  loads.push_back(std::make_unique<TypeLoad>(session, type, ++cache.last_run));
-  if (!loads[0]->Want(key)) return {};
-  RunWave(cache, loads);
-  return session.Find(type.id(), key);
-}
-
 // What the session knows of a canonical key, after a load if that is allowed.
-// Unknown means: not loaded, or failed.
-View Read(SessionState& session, const ContentType& type,
-          const ObjectKey& key) {
+View Read(SessionState& session, const ContentType& type, const ObjectKey& key,
+          const void* reference) {
   const View view = session.Find(type.id(), key);
   if (view.state != State::kUnknown) return view;
-  if (session.options().fetch_mode == FetchMode::kForbid) return view;
-  const SessionState::Failure* failure = session.FindFailure(type.id(), key);
-  if (failure != nullptr && !failure->under_way) return view;
-  return LoadOne(session, type, key);
+  return LazyReader(session).Read(type, key, reference);
 }
 
 // The object behind a key as written, or null.
 const void* ReadObject(SessionState& session, const ContentType& type,
-                       const ObjectKey& key) {
-  if (key.Is(type.key().kind)) return Read(session, type, key).object;
+                       const ObjectKey& key, const void* reference) {
+  if (session.IsFiltered(reference)) return nullptr;
+  if (key.Is(type.key().kind))
+    return Read(session, type, key, reference).object;
   const std::optional<ObjectKey> canonical = type.CanonicalKey(key);
-  return canonical ? Read(session, type, *canonical).object : nullptr;
+  return canonical ? Read(session, type, *canonical, reference).object
+                   : nullptr;
+}
+
+// Why nothing is known of a key after it was read.
+Resolution Unresolved(SessionState& session, const ContentType& type,
+                      const ObjectKey& key, const void* reference) {
+  if (const SessionState::Failure* failure =
+          session.FindFailure(type.id(), key)) {
+    return {Outcome::kLoadError, &type, nullptr,
+            absl::Status(failure->status.code(),
+                         Cat("loading ", type.name(), " ", key.ToString(), ": ",
+                             std::string(failure->status.message())))};
+  }
+  const std::string name = LazyReader(session).NameOf(reference, type);
+  return {Outcome::kNotLoaded, &type, nullptr,
+          absl::FailedPreconditionError(Cat(
+              name == type.name() ? "" : name + ": ", type.name(), " ",
+              key.ToString(),
+              " is not loaded, and the session may not load it (kForbid)"))};
 }
 
 Resolution ResolveKey(SessionState& session, const ContentType& type,
-                      const ObjectKey& written) {
+                      const ObjectKey& written, const void* reference) {
   if (written.is_null())
     return {Outcome::kNull, &type, nullptr, absl::OkStatus()};
   const absl::StatusOr<ObjectKey> key = type.RequireKey(written);
   if (!key.ok()) return {Outcome::kBadKey, &type, nullptr, key.status()};
-  const View view = Read(session, type, *key);
+  if (session.IsFiltered(reference))
+    return {Outcome::kFiltered, &type, nullptr, absl::OkStatus()};
+  const View view = Read(session, type, *key, reference);
   if (view.state == State::kLoaded)
     return {Outcome::kLoaded, &type, view.object, absl::OkStatus()};
   if (view.state == State::kMissing)
     return {Outcome::kMissing, &type, nullptr, absl::OkStatus()};
-  if (const SessionState::Failure* failure =
-          session.FindFailure(type.id(), *key)) {
-    return {Outcome::kLoadError, &type, nullptr,
-            absl::Status(failure->status.code(),
-                         Cat("loading ", type.name(), " ", key->ToString(),
-                             ": ", std::string(failure->status.message())))};
+  return Unresolved(session, type, *key, reference);
+}
+
+// What "type.list" of a parent is, for messages.
+std::string ListName(const ContentType& type, const ListRelation& list,
+                     const ObjectKey& parent) {
+  return Cat(type.name(), ".", list.name, " of ", type.name(), " ",
+             parent.ToString());
+}
+
+// A list, or its count, as one session reads it.
+struct ListRead {
+  const ContentType& type;
+  const ListRelation& list;
+  const ListParent parent;
+  SessionLists::Query query;
+};
+
+absl::Status MayNotLoad(const ListRead& read) {
+  return absl::FailedPreconditionError(
+      Cat(ListName(read.type, read.list, read.parent.key),
+          " is not loaded, and the session may not load it (kForbid)"));
+}
+
+// Why a list could not be read though its own load, if any, succeeded: a member
+// behind its links failed.
+absl::Status MissingMember(SessionState& session, const ListRead& read) {
+  const ListQuery& query = *read.query;
+  const auto links = session.lists().FindLinks(query, read.parent);
+  const ContentType& member = query.order.type();
+  for (const void* link : links.value_or(std::vector<const void*>())) {
+    const std::optional<ObjectKey> key =
+        member.CanonicalKey(query.member_key->foreign_key(link).key());
+    const SessionState::Failure* failure =
+        key ? session.FindFailure(member.id(), *key) : nullptr;
+    if (failure == nullptr) continue;
+    return absl::Status(failure->status.code(),
+                        Cat(ListName(read.type, read.list, read.parent.key),
+                            ": loading ", member.name(), " ", key->ToString(),
+                            ": ", std::string(failure->status.message())));
   }
-  return {Outcome::kNotLoaded, &type, nullptr,
-          absl::FailedPreconditionError(Cat(
-              type.name(), " ", key->ToString(),
-              " is not loaded, and the session may not load it (kForbid)"))};
+  return absl::InternalError(
+      Cat(ListName(read.type, read.list, read.parent.key), " can't be read"));
 }
 
 }  // namespace
@@ -134,7 +179,7 @@ absl::StatusOr<LoadPlan> Session::PlanFor(TypeTag tag,
 const void* Session::GetForeign(TypeTag tag, const AnyRef& ref) {
   const ContentType* type = state_->cache().schema.Find(tag);
   if (type == nullptr || ref.is_null()) return nullptr;
-  return ReadObject(*state_, *type, ref.key());
+  return ReadObject(*state_, *type, ref.key(), &ref);
 }
 
 const void* Session::GetGeneric(TypeTag tag, const GenericRef& ref) {
@@ -143,14 +188,15 @@ const void* Session::GetGeneric(TypeTag tag, const GenericRef& ref) {
       !schema.Contains(ref.content_type()))
     return nullptr;
   const ContentType& type = schema.type(ref.content_type());
-  return type.tag() == tag ? ReadObject(*state_, type, ref.key()) : nullptr;
+  return type.tag() == tag ? ReadObject(*state_, type, ref.key(), &ref)
+                           : nullptr;
 }
 
 Resolution Session::ResolveForeign(TypeTag tag, const AnyRef& ref) {
   const Schema& schema = state_->cache().schema;
   const ContentType* type = schema.Find(tag);
   if (ref.is_null()) return {Outcome::kNull, type, nullptr, absl::OkStatus()};
-  if (type != nullptr) return ResolveKey(*state_, *type, ref.key());
+  if (type != nullptr) return ResolveKey(*state_, *type, ref.key(), &ref);
   return {Outcome::kUnknownType, nullptr, nullptr,
           absl::NotFoundError(Cat(
               "the class of this reference is not that of one registered type "
@@ -171,13 +217,23 @@ Resolution Session::Resolve(const GenericRef& ref) {
                 "content type ", id, " is not registered (key '",
                 ref.key().ToString(), "'); there are ", schema.TypeNames()))};
   }
-  return ResolveKey(*state_, schema.type(ref.content_type()), ref.key());
+  return ResolveKey(*state_, schema.type(ref.content_type()), ref.key(), &ref);
+}
+
+absl::Status Session::AdoptRows(TypeTag tag, RowSpan rows) {
+  const absl::StatusOr<const ContentType*> type =
+      state_->cache().schema.Require(tag);
+  if (!type.ok()) return type.status();
+  state_->Adopt((*type)->id(), rows);
+  return absl::OkStatus();
 }
 
 absl::Status Session::PutObject(TypeTag tag, ObjectPtr object) {
   cache_internal::CacheState& cache = state_->cache();
   const absl::StatusOr<const ContentType*> type = cache.schema.Require(tag);
   if (!type.ok()) return type.status();
+  absl::Status status = cache.map.CheckPut((*type)->id(), object.get());
+  if (!status.ok()) return status;
   const ObjectKey key = (*type)->KeyOf(object.get());
   const void* stored = cache.map.Put((*type)->id(), key, std::move(object));
   state_->SetWritten((*type)->id(), key,
@@ -195,6 +251,106 @@ absl::Status Session::EraseKey(TypeTag tag, const ObjectKey& written) {
   state_->SetWritten((*type)->id(), *key,
                      {State::kMissing, nullptr, cache.map.now()});
   return absl::OkStatus();
+}
+
+namespace {
+
+// What the caller reads: what was last prefetched into that slot, or for the
+// unnamed one, the list as it is declared. Null: nothing is in the slot.
+SessionLists::Query QueryOf(SessionState& session, const ListRelation& list,
+                            std::string_view slot, bool count,
+                            const ListParent& parent) {
+  const SessionLists::Query* chosen =
+      session.lists().FindQuery(list, slot, count, parent);
+  if (chosen != nullptr) return *chosen;
+  if (!slot.empty()) return nullptr;
+  return session.cache().PlainQuery(list, count);
+}
+
+ListRead ReadOf(SessionState& session, TypeTag tag, const void* parent,
+                size_t offset, std::string_view slot, bool count) {
+  const ContentType* type = session.cache().schema.Find(tag);
+  POLYREF_CHECK(type != nullptr, "a list of a class that is not registered");
+  const ListRelation* list = type->FindListAt(offset);
+  POLYREF_CHECK(list != nullptr,
+                type->name() + " declares no list with this member");
+  ListParent key = {type->id(), type->KeyOf(parent)};
+  SessionLists::Query query = QueryOf(session, *list, slot, count, key);
+  return {*type, *list, std::move(key), std::move(query)};
+}
+
+absl::Status NoSlot(const ListRead& read, std::string_view slot) {
+  return absl::FailedPreconditionError(
+      Cat("no prefetch put anything into the slot '", slot, "' of ",
+          ListName(read.type, read.list, read.parent.key)));
+}
+
+}  // namespace
+
+const ListResult& Session::ReadList(TypeTag tag, const void* parent,
+                                    size_t offset, std::string_view slot) {
+  const ListRead read =
+      ReadOf(*state_, tag, parent, offset, slot, /*count=*/false);
+  SessionLists& lists = state_->lists();
+  if (read.query == nullptr)
+    return lists.Keep(Outcome::kNotLoaded, NoSlot(read, slot));
+  if (const ListResult* known = lists.Find(read.query, read.parent))
+    return *known;
+  if (state_->options().fetch_mode == FetchMode::kForbid)
+    return lists.Keep(Outcome::kNotLoaded, MayNotLoad(read));
+  auto failure = lists.FindFailure(*read.query, read.parent);
+  if (failure && !failure->under_way) return *failure->result;
+  LazyReader(*state_).LoadList(read.query, read.type, parent, read.parent);
+  if (const ListResult* loaded = lists.Find(read.query, read.parent))
+    return *loaded;
+  failure = lists.FindFailure(*read.query, read.parent);
+  if (failure) return *failure->result;
+  return lists.Keep(Outcome::kLoadError, MissingMember(*state_, read));
+}
+
+absl::StatusOr<int64_t> Session::CountList(TypeTag tag, const void* parent,
+                                           size_t offset,
+                                           std::string_view slot) {
+  const ListRead read =
+      ReadOf(*state_, tag, parent, offset, slot, /*count=*/true);
+  SessionLists& lists = state_->lists();
+  if (read.query == nullptr) return NoSlot(read, slot);
+  if (const auto known = lists.FindCount(read.query, read.parent))
+    return *known;
+  if (state_->options().fetch_mode == FetchMode::kForbid)
+    return MayNotLoad(read);
+  auto failure = lists.FindFailure(*read.query, read.parent);
+  if (failure && !failure->under_way) return failure->result->status;
+  LazyReader(*state_).LoadList(read.query, read.type, parent, read.parent);
+  if (const auto loaded = lists.FindCount(read.query, read.parent))
+    return *loaded;
+  failure = lists.FindFailure(*read.query, read.parent);
+  return failure ? failure->result->status : MissingMember(*state_, read);
+}
+
+const ListResult& Session::FindObjects(TypeTag tag, std::string_view name,
+                                       std::span<const Scalar> values) {
+  const ContentType* type = state_->cache().schema.Find(tag);
+  POLYREF_CHECK(type != nullptr, "objects of a class that is not registered");
+  std::vector<const void*> objects;
+  if (name.empty()) {
+    objects = state_->ObjectsInMemory(type->id());
+  } else {
+    const IndexDescription* index = type->FindIndex(name);
+    POLYREF_CHECK(index != nullptr && index->parts.size() == values.size(),
+                  type->name() + " declares no index " + std::string(name));
+    objects = state_->FindByIndex(type->id(), *index, values);
+  }
+  const ListOrder by_key(*type);
+  std::sort(objects.begin(), objects.end(), [&](const void* a, const void* b) {
+    return by_key.Compare(a, b) < 0;
+  });
+  objects.erase(std::unique(objects.begin(), objects.end()), objects.end());
+  return state_->lists().Keep(std::move(objects));
+}
+
+std::vector<UnplannedLoads> Session::Unplanned() const {
+  return state_->unplanned();
 }
 
 void Session::Refresh() { state_->Refresh(); }

@@ -5,10 +5,13 @@
 //   absl::StatusOr<polyref::PrefetchReport> report =
 //       session.Prefetch(boxes, {"content.farm", "content.factory"});
 //   for (const Box& box : boxes) {
-//     if (const Apple* apple = session.Get<Apple>(box.content)) {
-//       Use(*apple, session.Get(apple->farm));
-//     }
+//     session.Visit(
+//         box.content,
+//         [&](const Apple& apple) { Use(apple, session.Get(apple.farm)); },
+//         [&](const Chocolate& chocolate) { Use(chocolate); },
+//         [&](const polyref::Resolution& none) { Say(none.outcome()); });
 //   }
+//   for (const Comment& comment : session.GetAll(post, &Post::comments)) ...
 //
 // What it guarantees until it ends:
 //  - every pointer it gave stays valid, and the same reference gives the same
@@ -18,30 +21,46 @@
 //    written through it at once; what is written elsewhere, to the cache itself
 //    too, after a Refresh;
 //  - a key that was not known when it began is taken as it is found when first
-//    read.
+//    read;
+//  - a list has as its members the objects that this session sees and whose
+//    references, as it sees them, point at the parent; all of them, or it is
+//    not loaded.
 //
 // One thread at a time; many sessions may be open. A session must end before
 // its cache does.
 #ifndef POLYREF_CACHE_SESSION_H_
 #define POLYREF_CACHE_SESSION_H_
 
+#include <array>
+#include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <ranges>
+#include <span>
 #include <string>
+#include <string_view>
+#include <tuple>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "polyref/cache/cache_stats.h"
 #include "polyref/cache/content_type.h"
 #include "polyref/cache/fetch_mode.h"
+#include "polyref/cache/field.h"
 #include "polyref/cache/generic_ref.h"
+#include "polyref/cache/index.h"
 #include "polyref/cache/internal/row_span.h"
+#include "polyref/cache/internal/visit.h"
+#include "polyref/cache/list.h"
 #include "polyref/cache/load_plan.h"
+#include "polyref/cache/many.h"
 #include "polyref/cache/object_key.h"
 #include "polyref/cache/outcome.h"
 #include "polyref/cache/prefetch.h"
+#include "polyref/cache/schema.h"
 
 namespace polyref {
 
@@ -99,6 +118,17 @@ class Session {
     return ExplainRows(RowTag<Rows>(), Span(rows), what);
   }
 
+  // Makes rows known without resolving anything: for FetchMode::kPeers, and for
+  // reports that name relations. As Prefetch, it adopts them.
+  template <RowRange Rows>
+  absl::Status Adopt(Rows&& rows) {
+    return AdoptRows(RowTag<Rows>(), Span(rows));
+  }
+
+  // ---- References. Read them where they stand, in a row or an object that
+  // this session knows: a filtered reference, its peers and its relation are
+  // recognised by that. ----
+
   // The object, or null if it has none: see Resolve for why. Loads it if it is
   // not in memory and the mode allows it. Cost in memory: a hash lookup for the
   // key, and for a Ref a small one for the class.
@@ -119,6 +149,74 @@ class Session {
   }
   Resolution Resolve(const GenericRef& ref);
 
+  // Resolves and branches: each of `branches` takes a const reference to an
+  // object of one class, the last one a const Resolution& for what none of the
+  // others takes. Returns what the branch returns, the same type for all.
+  template <typename... Branches>
+  decltype(auto) Visit(const GenericRef& ref, Branches&&... branches) {
+    return cache_internal::VisitResolution(Resolve(ref),
+                                           std::forward<Branches>(branches)...);
+  }
+
+  // ---- Lists. ----
+
+  // The list of `parent`, which is any object of a registered class T. With a
+  // slot, the one that a prefetch put there; without, what the last prefetch of
+  // this list put there, or else the list as declared. Loads it if memory does
+  // not know all of it and the mode allows it. REQUIRES: `list` is declared as
+  // a list of T.
+  //
+  // Cost when it was read before: a hash lookup. The first time: a hash lookup
+  // for each member, and sorting them.
+  template <typename T, typename C, typename U>
+  List<U> GetAll(const T& parent, Many<U> C::*list,
+                 std::string_view slot = "") {
+    return List<U>(ReadList(TypeTagOf<T>(), &parent,
+                            cache_internal::MemberOffset(parent, list), slot));
+  }
+
+  // How many members it has, without loading them. InvalidArgument, a load
+  // error, or FailedPrecondition if the session may not load the figure.
+  template <typename T, typename C, typename U>
+  absl::StatusOr<int64_t> Count(const T& parent, Many<U> C::*list,
+                                std::string_view slot = "") {
+    return CountList(TypeTagOf<T>(), &parent,
+                     cache_internal::MemberOffset(parent, list), slot);
+  }
+
+  // ---- Indexes: see index.h. Nothing is loaded. REQUIRES: the index is
+  // declared. ----
+
+  // The object in memory that has these values of a unique index, or null.
+  template <typename T, typename... M, typename... Values>
+  const T* Find(const UniqueIndex<T, M...>& index, const Values&... values) {
+    const List<T> found = FindAll(index, values...);
+    return found.empty() ? nullptr : &found[0];
+  }
+
+  // The objects in memory that have these values, by their keys: as many as
+  // there are in memory, which need not be all there are.
+  template <typename T, typename... M, typename... Values>
+  List<T> FindAll(const Index<T, M...>& index, const Values&... values) {
+    static_assert(sizeof...(M) == sizeof...(Values),
+                  "one value for each member of the index");
+    const std::tuple<M...> typed(static_cast<M>(values)...);
+    const std::array<Scalar, sizeof...(M)> scalars = std::apply(
+        [](const M&... members) {
+          return std::array<Scalar, sizeof...(M)>{
+              cache_internal::ReadValue(members)...};
+        },
+        typed);
+    return List<T>(FindObjects(TypeTagOf<T>(), index.name(), scalars));
+  }
+
+  // Every object of class T in memory, by key, as this session sees it. Cost: a
+  // walk over the type.
+  template <typename T>
+  List<T> InMemory() {
+    return List<T>(FindObjects(TypeTagOf<T>(), "", {}));
+  }
+
   // Write to the cache, as the functions of GraphCache do; this session sees it
   // at once.
   template <typename T>
@@ -136,6 +234,14 @@ class Session {
   // but for those it has written itself. All it has read stays in memory until
   // it ends: for a worker that never ends, begin a new session now and then.
   void Refresh();
+
+  // What was loaded because it was read and no prefetch had it: the N+1
+  // detector. By relation, in the order of the first load.
+  std::vector<UnplannedLoads> Unplanned() const;
+
+  // ---- For code that builds on sessions. ----
+
+  cache_internal::SessionState& state() { return *state_; }
 
  private:
   friend class GraphCache;
@@ -164,6 +270,15 @@ class Session {
                                           const polyref::Prefetch& what);
   absl::StatusOr<LoadPlan> PlanFor(TypeTag tag,
                                    const polyref::Prefetch& what) const;
+  absl::Status AdoptRows(TypeTag tag, cache_internal::RowSpan rows);
+  const cache_internal::ListResult& ReadList(TypeTag tag, const void* parent,
+                                             size_t offset,
+                                             std::string_view slot);
+  absl::StatusOr<int64_t> CountList(TypeTag tag, const void* parent,
+                                    size_t offset, std::string_view slot);
+  const cache_internal::ListResult& FindObjects(TypeTag tag,
+                                                std::string_view index,
+                                                std::span<const Scalar> values);
   const void* GetForeign(TypeTag tag, const cache_internal::AnyRef& ref);
   const void* GetGeneric(TypeTag tag, const GenericRef& ref);
   Resolution ResolveForeign(TypeTag tag, const cache_internal::AnyRef& ref);

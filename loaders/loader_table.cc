@@ -18,9 +18,17 @@ void LoaderTable::Set(const ContentType* type,
   loaders_[type->id()] = std::move(loader);
 }
 
-void LoaderTable::Load(std::vector<LoadBatch> wave) {
-  std::vector<LoadBatch> rest;
-  for (LoadBatch& batch : wave) {
+void LoaderTable::Load(Wave wave) {
+  Wave rest;
+  Route(std::move(wave.loads), rest.loads);
+  Route(std::move(wave.lists), rest.lists);
+  if (!rest.loads.empty() || !rest.lists.empty()) rest_->Load(std::move(rest));
+}
+
+template <typename Batch>
+void LoaderTable::Route(std::vector<Batch> batches,
+                        std::vector<Batch>& rest) const {
+  for (Batch& batch : batches) {
     const ContentType& type = batch.content_type();
     if (BulkLoader* loader = LoaderOf(type)) {
       cache_internal::LoadGuarded(*loader, std::move(batch));
@@ -30,7 +38,6 @@ void LoaderTable::Load(std::vector<LoadBatch> wave) {
       std::move(batch).Finish(NoLoader(type));
     }
   }
-  if (!rest.empty()) rest_->Load(std::move(rest));
 }
 
 BulkLoader* LoaderTable::LoaderOf(const ContentType& type) const {

@@ -6,10 +6,12 @@
 //   loaders.Add<Farm>(FarmLoader(&farm_service));
 //   polyref::GraphCache cache(schema, loaders);
 //
-// Loaders of one wave are called one after the other on the session's thread,
-// then the other source with what is left; each may finish its batches later. A
-// loader that throws fails its own batches only. Set up by one thread; in use,
-// thread-safe as far as the loaders are.
+// A batch of keys and a batch of lists alike go to the loader of the objects
+// asked for. Loaders of one wave are called one after the other on the
+// session's thread, for keys before lists, then the other source with what is
+// left; each may finish its batches later. A loader that throws fails its own
+// batches only. Set up by one thread; in use, thread-safe as far as the loaders
+// are.
 #ifndef POLYREF_LOADERS_LOADER_TABLE_H_
 #define POLYREF_LOADERS_LOADER_TABLE_H_
 
@@ -30,7 +32,8 @@ namespace polyref {
 class LoaderTable : public Source {
  public:
   // Borrows both, which must outlive the table. Without `rest`, a type that has
-  // no loader fails to load, with an error that names the types that have one.
+  // no loader fails to load, and so do lists of it, with an error that names
+  // the types that have one.
   explicit LoaderTable(const Schema& schema, Source* rest = nullptr);
 
   // From now on rows of type T come from `loader`, instead of the one before.
@@ -41,13 +44,16 @@ class LoaderTable : public Source {
     Set(schema_.Find<T>(), std::make_unique<Loader>(std::move(loader)));
   }
 
-  void Load(std::vector<LoadBatch> wave) override;
+  void Load(Wave wave) override;
   BatchLimits limits(const ContentType& type) const override;
 
  private:
   void Set(const ContentType* type, std::unique_ptr<BulkLoader> loader);
   // Null if it has none.
   BulkLoader* LoaderOf(const ContentType& type) const;
+  // Hands each batch to its loader, or else over to the rest if there is one.
+  template <typename Batch>
+  void Route(std::vector<Batch> batches, std::vector<Batch>& rest) const;
   absl::Status NoLoader(const ContentType& type) const;
 
   const Schema& schema_;

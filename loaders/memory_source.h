@@ -8,11 +8,13 @@
 //   ...
 //   EXPECT_THAT(source.log(), ElementsAre("1: shop.farm 1 2"));
 //
-// Not for production: it copies its rows on every load. Thread-compatible.
+// It answers lists from the same tables, whatever their order and condition.
+//
+// Not for production: it copies its rows on every load, and reads a whole table
+// for every list batch. Thread-compatible.
 #ifndef POLYREF_LOADERS_MEMORY_SOURCE_H_
 #define POLYREF_LOADERS_MEMORY_SOURCE_H_
 
-#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -41,10 +43,11 @@ class MemorySource : public Source {
     Table& table = TableOf(schema_.Find<T>());
     for (T& row : rows) {
       ObjectKey key = schema_.Find<T>()->KeyOf(&row);
-      table.rows.insert_or_assign(std::move(key), [row = std::move(row)] {
-        return MakeObject(T(row));
-      });
+      table.rows.insert_or_assign(std::move(key), MakeObject(std::move(row)));
     }
+    table.copy = [](const void* row) {
+      return MakeObject(T(*static_cast<const T*>(row)));
+    };
   }
 
   // Removes the row with that key, in any spelling, if there is one.
@@ -56,7 +59,8 @@ class MemorySource : public Source {
     if (canonical) table.rows.erase(*canonical);
   }
 
-  // From now on loads of T fail with `status`, or succeed again if it is OK.
+  // From now on loads of T, and of lists of T, fail with `status`, or succeed
+  // again if it is OK.
   template <typename T>
   void Fail(absl::Status status) {
     TableOf(schema_.Find<T>()).failure = std::move(status);
@@ -68,19 +72,26 @@ class MemorySource : public Source {
     TableOf(schema_.Find<T>()).limits = limits;
   }
 
-  // One line a batch, in the order of arrival: the number of the wave, from 1,
-  // the content type, and the keys: "2: auth.user 3 1 2".
+  // One line a batch, a wave's loads before its lists, each in the order of
+  // arrival. Of a load the number of the wave, from 1, the content type, and
+  // the keys; of a list the wave, the request as ListRequest::ToString writes
+  // it, and the parents by type:
+  //
+  //   2: auth.user 3 1 2
+  //   2: feeds.x.a first 3 by -id of feeds.a 1 2
+  //   3: tags.taggeditem.content of tags.book 1 2, tags.movie 1
   const std::vector<std::string>& log() const { return log_; }
   int waves() const { return waves_; }
   // Starts the log and the count of waves anew.
   void ClearLog();
 
-  void Load(std::vector<LoadBatch> wave) override;
+  void Load(Wave wave) override;
   BatchLimits limits(const ContentType& type) const override;
 
  private:
   struct Table {
-    std::map<ObjectKey, std::function<ObjectPtr()>> rows;  // copies of each row
+    std::map<ObjectKey, ObjectPtr> rows;
+    ObjectPtr (*copy)(const void* row) = nullptr;  // set once there are rows
     absl::Status failure;
     BatchLimits limits;
   };
@@ -90,6 +101,9 @@ class MemorySource : public Source {
     return tables_[type->id()];
   }
   void Answer(LoadBatch batch);
+  void Answer(ListBatch batch);
+  // Puts the lists of all parents, or their counts.
+  void PutLists(ListBatch& batch, const Table& table) const;
 
   const Schema& schema_;
   std::map<ContentTypeId, Table> tables_;

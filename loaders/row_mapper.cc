@@ -156,6 +156,21 @@ void RowMapper::AddRelations(const Schema& schema) {
   }
 }
 
+size_t RowMapper::PositionOf(std::string_view field) const {
+  const auto column =
+      std::find_if(columns_.begin(), columns_.end(),
+                   [&](const Column& c) { return c.field == field; });
+  POLYREF_CHECK(column != columns_.end(),
+                Cat(type_->name(), " has no field ", field));
+  return static_cast<size_t>(column - columns_.begin());
+}
+
+size_t RowMapper::PositionOf(const Relation& relation) const {
+  return PositionOf(relation.kind == RelationKind::kForeignKey
+                        ? relation.name
+                        : Cat(relation.name, ".key"));
+}
+
 absl::Status RowMapper::Decode(std::span<const FieldValue> row,
                                void* object) const {
   POLYREF_CHECK(row.size() == columns_.size(),

@@ -80,6 +80,11 @@ class RowMapper {
   // there more than once.
   const std::vector<Column>& columns() const { return columns_; }
 
+  // Where among them that of a field is, by its name in the schema; for a
+  // relation, that of its key. REQUIRES: the type has it.
+  size_t PositionOf(std::string_view field) const;
+  size_t PositionOf(const Relation& relation) const;
+
   // Fills `object` from a row. InvalidArgument that names the type, the key,
   // the field, the column and the value if a value does not fit its member; the
   // object is then partly filled. REQUIRES: one value for each column, and

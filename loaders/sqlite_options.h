@@ -15,7 +15,7 @@
 namespace polyref {
 
 // What the rows of one content type are, where that is not simply its table.
-// Every statement on the type uses it, be it a Select or a load.
+// Every statement on the type uses it, be it a Select, a load or a list.
 //
 //   // Posts that are not drafts, with the author's name from another table.
 //   SqliteStatement posts{

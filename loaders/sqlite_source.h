@@ -9,21 +9,42 @@
 //                          {FieldValue::Integer(25)});
 //
 // It reads what the schema says, by plain SELECT statements: `Select` for the
-// rows a request starts from, `Load` for all that they refer to. All SQL text
-// comes from the schema, once, and keys and parameters are bound, never
-// spliced.
+// rows a request starts from, `Load` for all that they refer to and for all
+// that refers to them. All SQL text comes from the schema and from conditions,
+// once, and keys and parameters are bound, never spliced.
 //
 // What it promises:
 //  - One wave is one read transaction: all its batches see one snapshot.
-//  - One batch is one statement, whatever the number of its keys.
+//  - One batch is one statement, whatever the number of its keys; and so is one
+//    batch of lists, whatever the number and the types of its parents, be the
+//    lists whole, cut or counted.
 //  - A batch that fails leaves the others of its wave alone; a row that can't
-//    be decoded fails its own key only.
+//    be decoded fails its own key, or the list of its own parent, only.
 //  - Every key finds its row exactly: integers to the last of their 64 bits,
 //    text byte for byte, and UUIDs however the column spells them (32 or 36
 //    characters of either case, or 16 bytes). One spelling per column: the
 //    first rows are looked at, and a column that mixes them is an error.
 //  - A key is looked up by the index of the key column. The column should be
 //    unique, and have one: without an index each batch reads the table through.
+//  - A parent finds the rows of its list as exactly, and those of no other. A
+//    foreign key to UUIDs spells them in its own way, which need not be that of
+//    the key column; for the rest the same holds as for keys. Under a generic
+//    foreign key a parent is looked up by type and key together, in every form
+//    that the column can hold: an integer as a number or as plain decimal text,
+//    a UUID as above, a text as it is. Other spellings that a reference may
+//    have, such as '007' and ' 7', no index finds: such a row is in no list,
+//    though it resolves.
+//  - The first of each list are those of polyref::Compare, also where the
+//    collation of a column, or the encoding of the database, has another order.
+//
+// Lists want an index too, or else each batch of them reads the table through:
+//
+//   CREATE INDEX ... ON blog_comment (post_id);              -- a foreign key
+//   CREATE INDEX ... ON feed_action (target_type_id, target_id);  -- generic
+//
+// One over the key alone will do for a generic foreign key; one over the type
+// alone does not help. Lists that are cut or counted read all entries that
+// their parents have in the index.
 //
 // When not to use it: for a database that lives in the same process only
 // (memory_source.h), or to write.
@@ -61,7 +82,11 @@ struct SqliteStats {
   int64_t statements = 0;
   // Read transactions: one for each wave.
   int64_t transactions = 0;
-  // Statements compiled to read rows: one for each Select, none for a batch.
+  // Statements compiled to read rows: one for each Select, none for a batch of
+  // keys, and one for the first batch of lists of a shape: the same child,
+  // reference, order and condition, whatever the parents, their number, how
+  // many are wanted of each, and the parameters of the condition. When there
+  // are very many shapes, those of before are forgotten now and then.
   int64_t compiled = 0;
 };
 
@@ -127,9 +152,18 @@ class SqliteSource final : public Source {
   }
 
   // Answers all batches of a wave, and finishes each, within the call. If the
-  // read transaction can't begin, all fail. Cost: one transaction; for each
-  // batch one statement, with one index lookup for each key.
-  void Load(std::vector<LoadBatch> wave) override;
+  // read transaction can't begin, all fail.
+  //
+  // A batch of lists is InvalidArgument if its condition has SQL that does not
+  // compile, or other parameters than ?1 to ?n for the n that it is given; and
+  // if it has no SQL, but the list is to be cut or counted. The condition of a
+  // list that is neither is left out then. A condition names the columns that
+  // the tail of a Select may name.
+  //
+  // Cost: one transaction; for each batch one statement, with one index lookup
+  // for each key or parent. (There are up to five for a parent with a UUID
+  // under a generic foreign key, one for each way to spell it.)
+  void Load(Wave wave) override;
 
   // No limit, and keys ascending: neighbours share a page.
   BatchLimits limits(const ContentType& type) const override;

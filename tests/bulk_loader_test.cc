@@ -213,9 +213,9 @@ class FailureTest : public LoaderTest,
                     public ::testing::WithParamInterface<Failure> {};
 
 TEST_P(FailureTest, CachesNothingAndHarmsNoOther) {
-  source_.OnWave([&](std::vector<LoadBatch> wave) {
+  source_.OnWave([&](Wave wave) {
     std::vector<LoadBatch> users;
-    for (LoadBatch& batch : wave) {
+    for (LoadBatch& batch : wave.loads) {
       if (batch.content_type().name() == "lib.user") {
         users.push_back(std::move(batch));
       } else {
@@ -290,8 +290,8 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& info) { return info.param.name; });
 
 TEST_F(LoaderTest, FinishedBatchStandsThoughTheSourceThrows) {
-  source_.OnWave([&](std::vector<LoadBatch> wave) {
-    source_.Answer(std::move(wave[0]));
+  source_.OnWave([&](Wave wave) {
+    source_.Answer(std::move(wave.loads[0]));
     throw std::runtime_error("no disk");
   });
   const std::vector<Event> rows = Feed({{U(1), B(1)}});
@@ -405,8 +405,9 @@ void AnswerFromLibrary(LoadBatch batch) {
 }
 
 TEST_F(LateAnswerTest, OneThreadMayFinishInAnotherOrder) {
-  source_.OnWave([&](std::vector<LoadBatch> wave) {
-    const auto late = std::make_shared<std::vector<LoadBatch>>(std::move(wave));
+  source_.OnWave([&](Wave wave) {
+    const auto late =
+        std::make_shared<std::vector<LoadBatch>>(std::move(wave.loads));
     OnThread([late] {
       while (!late->empty()) {
         AnswerFromLibrary(std::move(late->back()));
@@ -422,8 +423,8 @@ TEST_F(LateAnswerTest, OneThreadMayFinishInAnotherOrder) {
 
 TEST_F(LateAnswerTest, EveryBatchMayHaveItsThread) {
   source_.tables().SetLimits<User>({.max_keys = 1});
-  source_.OnWave([&](std::vector<LoadBatch> wave) {
-    for (LoadBatch& batch : wave) {
+  source_.OnWave([&](Wave wave) {
+    for (LoadBatch& batch : wave.loads) {
       const auto late = std::make_shared<LoadBatch>(std::move(batch));
       OnThread([late] { AnswerFromLibrary(std::move(*late)); });
     }
@@ -445,8 +446,8 @@ TEST_F(LateAnswerTest, BatchMayBeDroppedOnAnotherThread) {
 }
 
 TEST_F(LateAnswerTest, BatchMovedAwayOutlivesTheException) {
-  source_.OnWave([&](std::vector<LoadBatch> wave) {
-    const auto late = std::make_shared<LoadBatch>(std::move(wave[0]));
+  source_.OnWave([&](Wave wave) {
+    const auto late = std::make_shared<LoadBatch>(std::move(wave.loads[0]));
     OnThread([late] { AnswerFromLibrary(std::move(*late)); });
     throw std::runtime_error("no disk");
   });

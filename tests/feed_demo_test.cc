@@ -26,6 +26,7 @@ using ::nlohmann::json;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::IsSupersetOf;
 using ::testing::SizeIs;
 
 // A file of the workspace, where Bazel put it for this test.
@@ -103,19 +104,22 @@ json ExpectedAnswer(const std::string& system, const std::string& rows) {
 
 // ---- The answers. ----
 
-class AnswerTest
-    : public ::testing::TestWithParam<std::tuple<std::string, std::string>> {};
+// A system, the number of rows, and the mode.
+class AnswerTest : public ::testing::TestWithParam<
+                       std::tuple<std::string, std::string, std::string>> {};
 
 TEST_P(AnswerTest, EveryStrategyIsRight) {
-  const auto& [system, rows] = GetParam();
+  const auto& [system, rows, mode] = GetParam();
   const json expected = ExpectedAnswer(system, rows);
   ASSERT_THAT(expected, SizeIs(6));
   std::vector<std::string> strategies;
-  for (const json& object : RunJson({"--db", Database(), "--system", system,
-                                     "--rows", rows, "--repeats=2"})) {
+  for (const json& object :
+       RunJson({"--db", Database(), "--system", system, "--rows", rows,
+                "--mode", mode, "--repeats=2"})) {
     strategies.push_back(object.at("strategy"));
     SCOPED_TRACE(strategies.back());
     EXPECT_EQ(object.at("system"), system);
+    EXPECT_EQ(object.at("mode"), mode);
     for (const auto& [key, value] : expected.items()) {
       EXPECT_EQ(object.at(key), value) << key;
     }
@@ -124,10 +128,10 @@ TEST_P(AnswerTest, EveryStrategyIsRight) {
 }
 
 TEST_P(AnswerTest, LinesHashToTheDigest) {
-  const auto& [system, rows] = GetParam();
+  const auto& [system, rows, mode] = GetParam();
   const Output output =
-      RunDemo({"--db", Database(), "--system", system, "--rows", rows,
-               "--format=lines", "--repeats=1"});
+      RunDemo({"--db", Database(), "--system", system, "--rows", rows, "--mode",
+               mode, "--format=lines", "--repeats=1"});
   EXPECT_EQ(output.exit_code, 0) << output.err;
   ASSERT_FALSE(output.out.empty());
   EXPECT_EQ(output.out.back(), '\n');
@@ -137,11 +141,28 @@ TEST_P(AnswerTest, LinesHashToTheDigest) {
 
 INSTANTIATE_TEST_SUITE_P(
     Feeds, AnswerTest,
-    ::testing::Combine(::testing::Values("action", "follow", "box", "tag"),
-                       ::testing::Values("0", "100", "1000", "10000")),
+    ::testing::Combine(::testing::Values("action", "follow", "box", "feed",
+                                         "tag"),
+                       ::testing::Values("0", "100", "1000", "10000"),
+                       ::testing::Values("plan", "peers")),
     [](const auto& info) {
-      return std::get<0>(info.param) + "_" + std::get<1>(info.param);
+      return std::get<0>(info.param) + "_" + std::get<1>(info.param) + "_" +
+             std::get<2>(info.param);
     });
+
+TEST(AnswerLinesTest, ListsChildrenByAscendingId) {
+  const Output output = RunDemo(
+      {"--db", Database(), "--system=feed", "--rows=0", "--format=lines"});
+  EXPECT_THAT(
+      Lines(output.out),
+      IsSupersetOf({"66|content|feeds.a|304|noble bridge 304|"
+                    "xs=gentle jacket 719,quiet window 720,amber anchor 721",
+                    "22|content|feeds.b|148|odd lantern 148|"
+                    "ys=rusty bridge 441,calm lantern 442",
+                    "1|content|feeds.a|330|noble harbor 330|xs=",
+                    "7|content|feeds.b|80|quiet quarry 80|ys=",
+                    "403|content|feeds.c|1|umber river 1|"}));
+}
 
 // ---- What it takes to get there. ----
 
@@ -158,10 +179,10 @@ struct Calls {
 };
 
 // By system and strategy, for the newest 1,000 rows.
-std::map<std::string, Calls> CallsOfAll() {
+std::map<std::string, Calls> CallsOfAll(const std::string& mode = "plan") {
   std::map<std::string, Calls> calls;
-  for (const json& object :
-       RunJson({"--db", Database(), "--rows=1000", "--repeats=2"})) {
+  for (const json& object : RunJson({"--db", Database(), "--rows=1000",
+                                     "--repeats=2", "--mode", mode})) {
     const std::string system = object.at("system");
     const std::string strategy = object.at("strategy");
     calls[system + " " + strategy] = {object.at("queries"),
@@ -172,29 +193,64 @@ std::map<std::string, Calls> CallsOfAll() {
 
 TEST(CallsTest, OneBatchPerTypeAndAsFewWavesAsCanBe) {
   std::map<std::string, Calls> calls = CallsOfAll();
-  EXPECT_THAT(calls, SizeIs(16));
+  EXPECT_THAT(calls, SizeIs(20));
   // Comments and groups; posts; users.
   EXPECT_EQ(calls["action cold"], (Calls{5, 4, 3}));
   // Posts and groups; users.
   EXPECT_EQ(calls["follow cold"], (Calls{4, 3, 2}));
   // Apples and chocolates; farms and factories.
   EXPECT_EQ(calls["box cold"], (Calls{5, 4, 2}));
+  // Things of three kinds; two kinds of children.
+  EXPECT_EQ(calls["feed cold"], (Calls{6, 5, 2}));
   // Movies and books; directors and authors.
   EXPECT_EQ(calls["tag cold"], (Calls{5, 4, 2}));
 }
 
+TEST(CallsTest, PeersNeedNoPlanForOneBatchPerTypeAndRelation) {
+  std::map<std::string, Calls> calls = CallsOfAll("peers");
+  EXPECT_THAT(calls, SizeIs(20));
+  // The three fields: 2, 2 and 4 types. Comments of the second and the third
+  // field: posts twice, users once, as the second time all are known. Posts of
+  // both fields and of comments: authors three times.
+  EXPECT_EQ(calls["action cold"], (Calls{15, 14, 9}));
+  // Users, posts and groups; authors of posts.
+  EXPECT_EQ(calls["follow cold"], (Calls{5, 4, 2}));
+  // Apples and chocolates; farms; factories.
+  EXPECT_EQ(calls["box cold"], (Calls{5, 4, 3}));
+  // Things of three kinds; xs; ys.
+  EXPECT_EQ(calls["feed cold"], (Calls{6, 5, 3}));
+  // Movies and books; directors; authors.
+  EXPECT_EQ(calls["tag cold"], (Calls{5, 4, 3}));
+}
+
 TEST(CallsTest, WarmFeedsAskNobody) {
-  std::map<std::string, Calls> calls = CallsOfAll();
-  for (const char* system : {"action", "follow", "box", "tag"}) {
-    EXPECT_EQ(calls[std::string(system) + " warm"], (Calls{0, 0, 0}));
+  for (const char* mode : {"plan", "peers"}) {
+    std::map<std::string, Calls> calls = CallsOfAll(mode);
+    for (const char* system : {"action", "follow", "box", "feed", "tag"}) {
+      EXPECT_EQ(calls[std::string(system) + " warm"], (Calls{0, 0, 0}))
+          << system << " " << mode;
+    }
   }
 }
 
-TEST(CallsTest, NaiveLoadsEveryReferenceAlone) {
+TEST(CallsTest, ModeIsForColdAndWarmOnly) {
+  std::map<std::string, Calls> plan = CallsOfAll("plan");
+  std::map<std::string, Calls> peers = CallsOfAll("peers");
+  for (const char* system : {"action", "follow", "box", "feed", "tag"}) {
+    for (const char* strategy : {" naive", " per_field"}) {
+      EXPECT_EQ(plan[system + std::string(strategy)],
+                peers[system + std::string(strategy)]);
+    }
+  }
+}
+
+TEST(CallsTest, NaiveLoadsEveryReferenceAndListAlone) {
   std::map<std::string, Calls> calls = CallsOfAll();
   EXPECT_EQ(calls["action naive"], (Calls{4689, 4688, 4688}));
   EXPECT_EQ(calls["follow naive"], (Calls{1303, 1302, 1302}));
   EXPECT_EQ(calls["box naive"], (Calls{1957, 1956, 1956}));
+  // 979 things, 9 of them gone, and 800 lists.
+  EXPECT_EQ(calls["feed naive"], (Calls{1780, 1779, 1779}));
   EXPECT_EQ(calls["tag naive"], (Calls{1936, 1935, 1935}));
 }
 
@@ -203,6 +259,7 @@ TEST(CallsTest, PerFieldLoadsEachTypeOncePerFieldAndPath) {
   EXPECT_EQ(calls["action per_field"], (Calls{17, 16, 11}));
   EXPECT_EQ(calls["follow per_field"], (Calls{5, 4, 2}));
   EXPECT_EQ(calls["box per_field"], (Calls{5, 4, 3}));
+  EXPECT_EQ(calls["feed per_field"], (Calls{6, 5, 3}));
   EXPECT_EQ(calls["tag per_field"], (Calls{5, 4, 3}));
 }
 
@@ -215,6 +272,7 @@ TEST(DemoTest, JsonSaysWhatItMeasured) {
   const json& object = objects[0];
   EXPECT_EQ(object.at("peer"), "polyref");
   EXPECT_TRUE(object.at("version").is_string());
+  EXPECT_EQ(object.at("mode"), "plan");
   EXPECT_EQ(object.at("rows"), 1000);
   EXPECT_EQ(object.at("repeats"), 3);
   EXPECT_GT(object.at("wall_min_s"), 0.0);
@@ -228,7 +286,7 @@ TEST(DemoTest, MakesItsOwnDatabase) {
   const Output output = RunDemo({"--actions=300", "--rows=0", "--seed=7"});
   EXPECT_EQ(output.exit_code, 0);
   EXPECT_EQ(output.err, "");
-  EXPECT_THAT(Lines(output.out), SizeIs(1 + 16 + 1));
+  EXPECT_THAT(Lines(output.out), SizeIs(1 + 20 + 1));
   EXPECT_THAT(output.out, HasSubstr("All strategies agree"));
 }
 
@@ -255,6 +313,16 @@ TEST(DemoTest, ExplainsPlans) {
   EXPECT_THAT(output.out, HasSubstr("boxes.farm"));
 }
 
+TEST(DemoTest, ExplainsWhatPeersLoaded) {
+  const Output output =
+      RunDemo({"--db", Database(), "--system=feed", "--strategy=cold",
+               "--mode=peers", "--explain"});
+  EXPECT_EQ(output.exit_code, 0);
+  EXPECT_THAT(output.out, HasSubstr("feeds.feed.content: 1 load for"));
+  EXPECT_THAT(output.out, HasSubstr("feeds.a.xs: 1 load for 420 objects\n"));
+  EXPECT_THAT(output.out, HasSubstr("feeds.b.ys: 1 load for 380 objects\n"));
+}
+
 TEST(DemoTest, ExplainingKeepsJsonClean) {
   const Output output =
       RunDemo({"--db", Database(), "--system=box", "--strategy=cold",
@@ -269,8 +337,8 @@ TEST(DemoTest, HelpNamesEveryFlag) {
   EXPECT_EQ(output.exit_code, 0);
   EXPECT_EQ(output.err, "");
   for (const char* flag :
-       {"--db", "--system", "--rows", "--strategy", "--format", "--repeats",
-        "--actions", "--seed", "--explain"}) {
+       {"--db", "--system", "--rows", "--strategy", "--mode", "--format",
+        "--repeats", "--actions", "--seed", "--explain"}) {
     EXPECT_THAT(output.out, HasSubstr(flag));
   }
 }
@@ -296,14 +364,15 @@ TEST(FailureTest, BadArguments) {
   EXPECT_THAT(Failure({"--actions=0"}), HasSubstr("--actions"));
   EXPECT_THAT(Failure({"--seed=-1"}), HasSubstr("--seed"));
   EXPECT_THAT(Failure({"--strategy=hot"}), HasSubstr("cold"));
+  EXPECT_THAT(Failure({"--mode=lazy"}), HasSubstr("peers"));
   EXPECT_THAT(Failure({"--format=xml"}), HasSubstr("json"));
   EXPECT_THAT(Failure({"--format=lines"}), HasSubstr("--system"));
   EXPECT_THAT(Failure({"--db", Database(), "--seed=1"}), HasSubstr("--seed"));
 }
 
 TEST(FailureTest, UnknownSystemNamesThoseThereAre) {
-  EXPECT_THAT(Failure({"--db", Database(), "--system=feed"}),
-              HasSubstr("action, follow, box, tag"));
+  EXPECT_THAT(Failure({"--db", Database(), "--system=blog"}),
+              HasSubstr("action, follow, box, feed, tag"));
 }
 
 TEST(FailureTest, MissingDatabase) {

@@ -26,6 +26,7 @@ using ::testing::Each;
 using ::testing::ElementsAre;
 using ::testing::Ge;
 using ::testing::Gt;
+using ::testing::IsEmpty;
 using ::testing::IsSupersetOf;
 using ::testing::Le;
 using ::testing::SizeIs;
@@ -141,6 +142,14 @@ std::vector<int64_t> DanglingUses(Database& db, const Feed& feed,
                     "_" + model + ") GROUP BY " + feed.key_column);
 }
 
+// How many children each parent has.
+std::vector<int64_t> NumbersOfChildren(Database& db, const std::string& parent,
+                                       const std::string& child) {
+  return db.Numbers("SELECT count(child.id) FROM feeds_" + parent +
+                    " parent LEFT JOIN feeds_" + child + " child ON child." +
+                    parent + "_id = parent.id GROUP BY parent.id");
+}
+
 // ---- Reproducible. ----
 
 TEST(FeedDatabaseTest, SameSeedSameBytes) {
@@ -214,6 +223,12 @@ TEST(FeedDatabaseTest, ContentTypesAreDjangosWithOtherIds) {
       "SELECT app_label || '.' || model FROM django_content_type ORDER BY ";
   EXPECT_EQ(made.Texts(names + "1"), djangos.Texts(names + "1"));
   EXPECT_NE(made.Texts(names + "id"), djangos.Texts(names + "id"));
+}
+
+TEST(FeedDatabaseTest, ForeignKeysPointAtRows) {
+  Database db(Make("a.sqlite3", kActions, 1));
+  EXPECT_THAT(db.Texts("SELECT \"table\" FROM pragma_foreign_key_check"),
+              IsEmpty());
 }
 
 TEST(FeedDatabaseTest, UuidsAreSpeltInTwoWays) {
@@ -290,14 +305,46 @@ TEST(FeedDatabaseTest, PopularityIsSkewedInNoOrder) {
   EXPECT_GT(most, kActions / 30);
 }
 
-TEST(FeedDatabaseTest, NumbersOfChildrenHaveATail) {
+TEST(FeedDatabaseTest, FeedNamesEveryThingOnce) {
   Database db(Make("a.sqlite3", kActions, 1));
-  const std::vector<int64_t> children = db.Numbers(
-      "SELECT count(x.id) FROM feeds_a a LEFT JOIN feeds_x x ON x.a_id = a.id "
-      "GROUP BY a.id");
-  EXPECT_THAT(children, Each(AllOf(Ge(0), Le(60))));
-  EXPECT_THAT(children, Contains(0));
-  EXPECT_THAT(children, Contains(Gt(20)));
+  EXPECT_EQ(db.Number("SELECT count(object_id) FROM feeds_feed"),
+            db.Number("SELECT count(*) FROM (SELECT DISTINCT content_type_id, "
+                      "object_id FROM feeds_feed WHERE object_id NOTNULL)"));
+  for (const std::string& model : {"a", "b", "c"}) {
+    EXPECT_EQ(
+        db.Number("SELECT count(*) FROM feeds_feed "
+                  "JOIN django_content_type t ON t.id = content_type_id "
+                  "JOIN feeds_" +
+                  model + " thing ON thing.id = object_id " +
+                  "WHERE app_label = 'feeds' AND model = '" + model + "'"),
+        db.Number("SELECT count(*) FROM feeds_" + model));
+  }
+}
+
+TEST(FeedDatabaseTest, NumbersOfChildrenHaveATail) {
+  Database db(Make("a.sqlite3", 10 * kActions, 1));
+  for (const std::vector<int64_t>& children :
+       {NumbersOfChildren(db, "a", "x"), NumbersOfChildren(db, "b", "y")}) {
+    EXPECT_THAT(children, Each(AllOf(Ge(0), Le(60))));
+    EXPECT_THAT(children, Contains(60));
+    // k children or more with a chance of 0.55 / k.
+    for (const int64_t k : {1, 2, 5, 20}) {
+      const auto more = std::count_if(children.begin(), children.end(),
+                                      [k](int64_t n) { return n >= k; });
+      EXPECT_NEAR(static_cast<double>(more) / std::ssize(children), 0.55 / k,
+                  0.03)
+          << k;
+    }
+  }
+}
+
+TEST(FeedDatabaseTest, ChildrenAreNotInTheOrderOfTheirParents) {
+  Database db(Make("a.sqlite3", kActions, 1));
+  for (const char* parents : {"SELECT a_id FROM feeds_x ORDER BY id",
+                              "SELECT b_id FROM feeds_y ORDER BY id"}) {
+    const std::vector<int64_t> ids = db.Numbers(parents);
+    EXPECT_FALSE(std::is_sorted(ids.begin(), ids.end()));
+  }
 }
 
 TEST(FeedDatabaseTest, NamesNeedNoEscaping) {

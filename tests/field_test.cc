@@ -1,11 +1,15 @@
 #include "polyref/cache/field.h"
 
 #include <cmath>
+#include <compare>
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <optional>
+#include <random>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 #include "gmock/gmock.h"
@@ -17,6 +21,7 @@
 namespace polyref {
 namespace {
 
+using std::string_literals::operator""s;
 using std::string_view_literals::operator""sv;
 using testing::ElementsAre;
 
@@ -105,6 +110,13 @@ class FieldTest : public testing::Test {
   }
   bool Set(std::string_view name, int64_t value) {
     return Set(name, FieldValue::Integer(value));
+  }
+
+  // The field's value as lists and indexes read it.
+  Scalar Read(std::string_view name) {
+    const Field& field = Find(name);
+    return field.type.read(reinterpret_cast<const char*>(&thing_) +
+                           field.offset);
   }
 
   // Names of the fields that take the value.
@@ -362,6 +374,85 @@ TEST_F(FieldTest, OptionalsTakeWhatTheirValueTakes) {
   EXPECT_EQ(thing_.maybe_uuid, kUuid);
 }
 
+// ---- Reading members. ----
+
+TEST_F(FieldTest, IntegersAreReadAsOneType) {
+  thing_.int8 = -128;
+  thing_.uint8 = 255;
+  thing_.int16 = -32768;
+  thing_.uint16 = 65535;
+  thing_.int32 = std::numeric_limits<int32_t>::min();
+  thing_.uint32 = std::numeric_limits<uint32_t>::max();
+  thing_.int64 = std::numeric_limits<int64_t>::min();
+  thing_.uint64 = uint64_t{9223372036854775807};
+  EXPECT_EQ(Read("int8"), Scalar(int64_t{-128}));
+  EXPECT_EQ(Read("uint8"), Scalar(int64_t{255}));
+  EXPECT_EQ(Read("int16"), Scalar(int64_t{-32768}));
+  EXPECT_EQ(Read("uint16"), Scalar(int64_t{65535}));
+  EXPECT_EQ(Read("int32"), Scalar(int64_t{-2147483648}));
+  EXPECT_EQ(Read("uint32"), Scalar(int64_t{4294967295}));
+  EXPECT_EQ(Read("int64"), Scalar(std::numeric_limits<int64_t>::min()));
+  EXPECT_EQ(Read("uint64"), Scalar(std::numeric_limits<int64_t>::max()));
+}
+
+TEST_F(FieldTest, BoolsAndEnumerationsAreReadAsNumbers) {
+  EXPECT_EQ(Read("flag"), Scalar(int64_t{0}));
+  thing_.flag = true;
+  thing_.color = Color{255};
+  thing_.change = Change::kLess;
+  thing_.plain = kNew;
+  thing_.toggle = Switch::kOn;
+  EXPECT_EQ(Read("flag"), Scalar(int64_t{1}));
+  EXPECT_EQ(Read("color"), Scalar(int64_t{255}));
+  EXPECT_EQ(Read("change"), Scalar(int64_t{-1}));
+  EXPECT_EQ(Read("plain"), Scalar(int64_t{1}));
+  EXPECT_EQ(Read("toggle"), Scalar(int64_t{1}));
+}
+
+TEST_F(FieldTest, RealsAreReadAsDouble) {
+  thing_.real32 = 0.1f;
+  thing_.real64 = 0.1;
+  EXPECT_EQ(Read("real32"), Scalar(static_cast<double>(0.1f)));
+  EXPECT_EQ(Read("real64"), Scalar(0.1));
+}
+
+TEST_F(FieldTest, TextIsReadInPlace) {
+  thing_.text = "a\0b"s;
+  thing_.maybe_text = "";
+  EXPECT_EQ(Read("text"), Scalar("a\0b"sv));
+  EXPECT_EQ(std::get<std::string_view>(Read("text")).data(),
+            thing_.text.data());
+  EXPECT_EQ(std::get<std::string_view>(Read("maybe_text")).data(),
+            thing_.maybe_text->data());
+}
+
+TEST_F(FieldTest, UuidIsReadAsItIs) {
+  thing_.uuid = kUuid;
+  EXPECT_EQ(Read("uuid"), Scalar(kUuid));
+}
+
+TEST_F(FieldTest, EmptyOptionalsAreReadAsNothing) {
+  for (const Field& field : fields()) {
+    if (!field.type.nullable) continue;
+    EXPECT_EQ(Read(field.name), Scalar()) << field.name;
+  }
+}
+
+TEST_F(FieldTest, OptionalsAreReadAsTheirValue) {
+  thing_.maybe_int = -7;
+  thing_.maybe_flag = false;
+  thing_.maybe_color = Color::kBlue;
+  thing_.maybe_real = 0.5;
+  thing_.maybe_text = "";
+  thing_.maybe_uuid = kUuid;
+  EXPECT_EQ(Read("maybe_int"), Scalar(int64_t{-7}));
+  EXPECT_EQ(Read("maybe_flag"), Scalar(int64_t{0}));
+  EXPECT_EQ(Read("maybe_color"), Scalar(int64_t{2}));
+  EXPECT_EQ(Read("maybe_real"), Scalar(0.5));
+  EXPECT_EQ(Read("maybe_text"), Scalar(""sv));
+  EXPECT_EQ(Read("maybe_uuid"), Scalar(kUuid));
+}
+
 // ---- Descriptions. ----
 
 TEST_F(FieldTest, FieldsKnowTheirKind) {
@@ -413,6 +504,134 @@ TEST(FieldTypeTest, CharactersAreSmallIntegers) {
       &exam.letter, FieldValue::Integer(1000)));
   EXPECT_EQ(exam.letter, 'y');
 }
+
+// ---- The order of values. ----
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+constexpr int64_t kLeast = std::numeric_limits<int64_t>::min();
+constexpr int64_t kMost = std::numeric_limits<int64_t>::max();
+// From here on not every integer is a double.
+constexpr int64_t kTwo53 = int64_t{1} << 53;
+constexpr double kTwo63 = 9223372036854775808.0;
+
+// -1, 0 or 1.
+int Sign(std::weak_ordering order) {
+  return static_cast<int>(order > 0) - static_cast<int>(order < 0);
+}
+
+// Expects each value before all that follow it, and level with itself.
+void ExpectAscending(const std::vector<Scalar>& values) {
+  for (size_t i = 0; i < values.size(); ++i) {
+    for (size_t j = 0; j < values.size(); ++j) {
+      EXPECT_EQ(Sign(Compare(values[i], values[j])), Sign(i <=> j))
+          << "values " << i << " and " << j;
+    }
+  }
+}
+
+void ExpectLevel(const Scalar& a, const Scalar& b) {
+  EXPECT_EQ(Sign(Compare(a, b)), 0);
+  EXPECT_EQ(Sign(Compare(b, a)), 0);
+}
+
+TEST(CompareTest, KindsStandApart) {
+  ExpectAscending({Scalar(), kMost, ""sv, Uuid{}});
+  ExpectAscending({Scalar(), kInfinity, ""sv, Uuid{}});
+}
+
+TEST(CompareTest, NumbersGoByValue) {
+  ExpectAscending({-kInfinity, kLeast, int64_t{-2}, -1.5, int64_t{-1},
+                   int64_t{0}, 0.5, int64_t{1}, 1.5, int64_t{2}, kMost,
+                   kInfinity});
+}
+
+TEST(CompareTest, WholeDoublesAreIntegers) {
+  ExpectLevel(int64_t{0}, 0.0);
+  ExpectLevel(int64_t{0}, -0.0);
+  ExpectLevel(0.0, -0.0);
+  ExpectLevel(int64_t{-7}, -7.0);
+  ExpectLevel(kTwo53, static_cast<double>(kTwo53));
+  ExpectLevel(kLeast, -kTwo63);
+}
+
+// An integer never goes through floating point, where its neighbours would be
+// level with it.
+TEST(CompareTest, LargeIntegersAreComparedExactly) {
+  ExpectAscending({kTwo53 - 1, static_cast<double>(kTwo53), kTwo53 + 1});
+  ExpectAscending({-kTwo53 - 1, static_cast<double>(-kTwo53), -kTwo53 + 1});
+  ExpectAscending({kMost - 1, kMost, kTwo63});
+  ExpectAscending({std::nextafter(-kTwo63, -kInfinity), kLeast, kLeast + 1});
+}
+
+TEST(CompareTest, NanIsTheLeastNumber) {
+  ExpectAscending({Scalar(), kNan, -kInfinity, 0.0, kInfinity});
+  ExpectAscending({Scalar(), kNan, kLeast, kMost, ""sv});
+  ExpectLevel(kNan, -kNan);
+}
+
+TEST(CompareTest, TextGoesByteByByte) {
+  ExpectAscending({""sv, "\0"sv, "10"sv, "9"sv, "B"sv, "a"sv, "a\0"sv, "a\0b"sv,
+                   "ab"sv, "\x7f"sv, "\x80"sv, "ä"sv, "\xff"sv});
+}
+
+TEST(CompareTest, UuidsGoByTheirBytes) {
+  constexpr uint64_t kHighBit = uint64_t{1} << 63;
+  ExpectAscending({Uuid{0, 0}, Uuid{0, 1}, Uuid{0, kHighBit}, Uuid{1, 0},
+                   Uuid{kHighBit, 0}, Uuid{kHighBit, 1}});
+}
+
+// Values of every kind, most of them close to others, and some level with them.
+Scalar RandomScalar(std::mt19937_64& random) {
+  static constexpr std::string_view kTexts[] = {""sv, "a"sv, "a\0"sv, "b"sv,
+                                                "\xff"sv};
+  static constexpr int64_t kBases[] = {0, kTwo53, -kTwo53, kMost - 2,
+                                       kLeast + 2};
+  static constexpr double kReals[] = {kNan,    -kInfinity, kInfinity, kTwo63,
+                                      -kTwo63, 1e300,      0.5};
+  const int64_t integer =
+      kBases[random() % 5] + (static_cast<int64_t>(random() % 5) - 2);
+  switch (random() % 8) {
+    case 0:
+      return Scalar();
+    case 1:
+      return kTexts[random() % 5];
+    case 2:
+      return Uuid{random() % 2, random() % 2};
+    case 3:
+      return kReals[random() % 7];
+    case 4:
+      return std::nextafter(static_cast<double>(integer),
+                            random() % 2 == 0 ? kInfinity : -kInfinity);
+    case 5:
+      return static_cast<double>(integer);
+    default:
+      return integer;
+  }
+}
+
+class RandomCompareTest : public testing::TestWithParam<unsigned> {};
+
+TEST_P(RandomCompareTest, OrderIsTotalAndConsistent) {
+  SCOPED_TRACE("seed " + std::to_string(GetParam()));
+  std::mt19937_64 random(GetParam());
+  for (int round = 0; round < 20000; ++round) {
+    const Scalar a = RandomScalar(random);
+    const Scalar b = RandomScalar(random);
+    const Scalar c = RandomScalar(random);
+    SCOPED_TRACE(testing::PrintToString(a) + " " + testing::PrintToString(b) +
+                 " " + testing::PrintToString(c));
+    const int ab = Sign(Compare(a, b));
+    const int bc = Sign(Compare(b, c));
+    ASSERT_EQ(Sign(Compare(a, a)), 0);
+    ASSERT_EQ(Sign(Compare(b, a)), -ab);
+    if (ab * bc >= 0) {  // b is between, or level with one
+      ASSERT_EQ(Sign(Compare(a, c)), ab == 0 ? bc : ab);
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Seeds, RandomCompareTest, testing::Range(1u, 9u));
 
 }  // namespace
 }  // namespace polyref

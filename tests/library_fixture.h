@@ -113,7 +113,7 @@ class LibrarySchema : public Schema {
 class ScriptedSource : public Source {
  public:
   using BatchScript = std::function<void(LoadBatch)>;
-  using WaveScript = std::function<void(std::vector<LoadBatch>)>;
+  using WaveScript = std::function<void(Wave)>;
 
   explicit ScriptedSource(const Schema& schema)
       : schema_(schema), tables_(schema), scripts_(schema.types().size()) {}
@@ -131,21 +131,28 @@ class ScriptedSource : public Source {
 
   // Answers from the tables.
   void Answer(LoadBatch batch) {
-    std::vector<LoadBatch> one;
-    one.push_back(std::move(batch));
+    Wave one;
+    one.loads.push_back(std::move(batch));
+    tables_.Load(std::move(one));
+  }
+  void Answer(ListBatch batch) {
+    Wave one;
+    one.lists.push_back(std::move(batch));
     tables_.Load(std::move(one));
   }
 
-  void Load(std::vector<LoadBatch> wave) override {
+  void Load(Wave wave) override {
     ++waves_;
-    for (const LoadBatch& batch : wave) Log(batch);
+    for (const LoadBatch& batch : wave.loads) Log(batch);
+    for (const ListBatch& batch : wave.lists) Log(batch);
     if (wave_script_ != nullptr) return wave_script_(std::move(wave));
-    for (LoadBatch& batch : wave) {
+    for (LoadBatch& batch : wave.loads) {
       const size_t type = static_cast<size_t>(batch.content_type().id());
       // A copy: a script may set another one.
       const BatchScript script = scripts_[type];
       script == nullptr ? Answer(std::move(batch)) : script(std::move(batch));
     }
+    for (ListBatch& batch : wave.lists) Answer(std::move(batch));
   }
 
   BatchLimits limits(const ContentType& type) const override {
@@ -165,6 +172,17 @@ class ScriptedSource : public Source {
         std::to_string(waves_) + ": " + batch.content_type().name();
     for (size_t i = 0; i < batch.keys().size(); ++i) {
       line += " " + batch.keys()[i].ToString();
+    }
+    log_.push_back(std::move(line));
+  }
+  void Log(const ListBatch& batch) {
+    std::string line =
+        std::to_string(waves_) + ": " + batch.request().ToString() + " of ";
+    for (const ListParents& parents : batch.parents()) {
+      if (&parents != &batch.parents().front()) line += ", ";
+      line += parents.type->name();
+      for (size_t i = 0; i < parents.keys.size(); ++i)
+        line += " " + parents.keys[i].ToString();
     }
     log_.push_back(std::move(line));
   }

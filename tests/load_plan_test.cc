@@ -705,9 +705,9 @@ using TypedKey = std::pair<size_t, int64_t>;  // the number of the type, the key
 // All objects that there are, behind a source that fills any type.
 class NodeSource : public Source {
  public:
-  void Load(std::vector<LoadBatch> wave) override {
+  void Load(Wave wave) override {
     ++waves_;
-    for (LoadBatch& batch : wave) {
+    for (LoadBatch& batch : wave.loads) {
       const size_t type = static_cast<size_t>(batch.content_type().id());
       ++calls_[type];
       for (const int64_t id : batch.keys().int64s()) {

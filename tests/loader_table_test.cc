@@ -21,12 +21,15 @@
 #include "polyref/cache/graph_cache.h"
 #include "polyref/cache/internal/batch_state.h"
 #include "polyref/cache/key_list.h"
+#include "polyref/cache/list_request.h"
 #include "polyref/cache/object_key.h"
 #include "polyref/cache/outcome.h"
 #include "polyref/cache/prefetch.h"
 #include "polyref/cache/session.h"
 #include "polyref/loaders/function_loader.h"
+#include "polyref/loaders/memory_source.h"
 #include "polyref/tests/library_fixture.h"
+#include "polyref/tests/list_batch_fixture.h"
 
 namespace polyref {
 namespace {
@@ -153,7 +156,7 @@ TEST_F(LoaderTableTest, EachKeepsItsOwnException) {
   AddUsers([](std::span<const int64_t>) -> Users {
     throw std::runtime_error("no service");
   });
-  rest_.OnWave([](std::vector<LoadBatch>) { throw 7; });
+  rest_.OnWave([](Wave) { throw 7; });
   EXPECT_EQ(FetchPage().failed(), 4);
   EXPECT_EQ(StatusOf(Ref<User>(1)),
             "INTERNAL: loading lib.user 1: the loader threw: no service");
@@ -167,7 +170,7 @@ TEST_F(LoaderTableTest, DroppedInPeaceKeepsItsError) {
     void Load(LoadBatch) override {}
   };
   loaders_.Add<User>(Dropper());
-  rest_.OnWave([](std::vector<LoadBatch>) { throw 7; });
+  rest_.OnWave([](Wave) { throw 7; });
   EXPECT_EQ(FetchPage().failed(), 4);
   EXPECT_EQ(StatusOf(Ref<User>(1)),
             "INTERNAL: loading lib.user 1: the loader dropped its batch "
@@ -232,6 +235,198 @@ TEST_F(LoaderTableTest, TypeWithoutLoaderNamesThoseThatHaveOne) {
             "FAILED_PRECONDITION: loading lib.book 1: there is no loader for "
             "lib.book; there are loaders for lib.user, lib.movie");
   EXPECT_EQ(session.Resolve(Ref<User>(1)).outcome(), Outcome::kMissing);
+}
+
+// ---- Lists, asked for by hand. ----
+
+using Apples = absl::StatusOr<std::vector<Apple>>;
+
+// An apple loader that finds nothing.
+FunctionLoader<Apple, int64_t> AppleLoader() {
+  return FunctionLoader<Apple, int64_t>(
+      [](std::span<const int64_t>) -> Apples { return std::vector<Apple>(); });
+}
+
+class LoaderTableListTest : public ListBatchTest {
+ protected:
+  // What the table makes of a wave of those questions.
+  void Load(const std::vector<Question>& questions) {
+    loaders_.Load(WaveOf(questions));
+  }
+  Question Answer(const ListRequest& request,
+                  std::vector<ListParents> parents) {
+    const Question question = Ask(request, std::move(parents));
+    Load({question});
+    return question;
+  }
+
+  MemorySource rest_{schema_};
+  LoaderTable loaders_{schema_, &rest_};
+  ListRequest apples_ = Lists<Apple>("farm");
+};
+
+TEST_F(LoaderTableListTest, ListsGoToTheLoaderOfTheChildren) {
+  loaders_.Add<Farm>(FunctionLoader<Farm, int64_t>(
+      [](std::span<const int64_t>) -> absl::StatusOr<std::vector<Farm>> {
+        ADD_FAILURE() << "asked for the parents";
+        return std::vector<Farm>();
+      }));
+  std::vector<int64_t> asked;
+  loaders_.Add<Apple>(AppleLoader().Lists<int64_t>(
+      &Apple::farm,
+      [&](const ListRequest& request,
+          std::span<const int64_t> farms) -> Apples {
+        EXPECT_EQ(request.ToString(), "shop.apple.farm first 1 by -days");
+        asked.assign(farms.begin(), farms.end());
+        return std::vector<Apple>{{7, 90, Ref<Farm>(2)}, {5, 90, Ref<Farm>(1)}};
+      }));
+  apples_.first = 1;
+  apples_.order = By({"-days"});
+  const Question question = Answer(apples_, {Of<Farm>({2, 1})});
+  EXPECT_EQ(StatusOf(question), "OK");
+  EXPECT_THAT(RowsOf(question), ElementsAre(7, 5));
+  EXPECT_THAT(asked, ElementsAre(2, 1));
+  EXPECT_EQ(rest_.waves(), 0);
+}
+
+TEST_F(LoaderTableListTest, RestGetsLoadsAndListsInOneWave) {
+  loaders_.Add<Apple>(AppleLoader());
+  rest_.Add<Sticker>({{1, schema_.RefTo<Farm>(1)}});
+  const Question stickers = Ask(Lists<Sticker>("on"), {Of<Farm>({1})});
+  const Question apples = Ask(apples_, {Of<Farm>({1})});
+  KeyList keys(KeyKind::kInt64);
+  keys.Add(1);
+  Wave wave = WaveOf({apples, stickers});
+  const auto latch = std::make_shared<cache_internal::WaveLatch>(2);
+  for (const ContentType* type : {schema_.Find<Apple>(), schema_.Find<Farm>()})
+    wave.loads.emplace_back(
+        std::make_shared<cache_internal::BatchState>(*type, keys, latch));
+  loaders_.Load(std::move(wave));
+  EXPECT_THAT(rest_.log(), ElementsAre("1: shop.farm 1",
+                                       "1: shop.sticker.on of shop.farm 1"));
+  EXPECT_THAT(RowsOf(stickers), ElementsAre(1));
+}
+
+TEST_F(LoaderTableListTest, RestMayGetListsAlone) {
+  Answer(apples_, {Of<Farm>({1})});
+  EXPECT_THAT(rest_.log(), ElementsAre("1: shop.apple.farm of shop.farm 1"));
+}
+
+TEST_F(LoaderTableListTest, ListWithoutLoaderNamesTypesThatHaveOne) {
+  LoaderTable alone(schema_);
+  alone.Add<Apple>(AppleLoader());
+  const Question question = Ask(Lists<Sticker>("on"), {Of<Farm>({1})});
+  alone.Load(WaveOf({question}));
+  EXPECT_EQ(StatusOf(question),
+            "FAILED_PRECONDITION: there is no loader for shop.sticker; there "
+            "are loaders for shop.apple");
+}
+
+TEST_F(LoaderTableListTest, ListThatThrowsFailsAlone) {
+  loaders_.Add<Apple>(AppleLoader().Lists<int64_t>(
+      &Apple::farm, [](const ListRequest&, std::span<const int64_t>) -> Apples {
+        throw std::runtime_error("no service");
+      }));
+  rest_.Add<Sticker>({{1, schema_.RefTo<Farm>(1)}});
+  const Question apples = Ask(apples_, {Of<Farm>({1})});
+  const Question stickers = Ask(Lists<Sticker>("on"), {Of<Farm>({1})});
+  Load({apples, stickers});
+  EXPECT_EQ(StatusOf(apples), "INTERNAL: the loader threw: no service");
+  EXPECT_THAT(RowsOf(stickers), ElementsAre(1));
+}
+
+// ---- Lists from functions. ----
+
+TEST_F(LoaderTableListTest, EachForeignKeyHasItsFunction) {
+  const Uuid uuid{1, 2};
+  loaders_.Add<Apple>(
+      AppleLoader()
+          .Lists<int64_t>(
+              &Apple::farm,
+              [](const ListRequest&, std::span<const int64_t> farms) -> Apples {
+                return std::vector<Apple>{{1, 0, Ref<Farm>(farms[0])}};
+              })
+          .Lists<std::string>(
+              &Apple::variety,
+              [](const ListRequest&,
+                 std::span<const std::string> names) -> Apples {
+                return std::vector<Apple>{{2, 0, {}, Ref<Variety>(names[0])}};
+              })
+          .Lists<Uuid>(
+              &Apple::crate,
+              [](const ListRequest&, std::span<const Uuid> ids) -> Apples {
+                return std::vector<Apple>{{3, 0, {}, {}, Ref<Crate>(ids[0])}};
+              }));
+  const Question by_farm = Ask(Lists<Apple>("farm"), {Of<Farm>({7})});
+  const Question by_variety =
+      Ask(Lists<Apple>("variety"), {Of<Variety>({"Cox"})});
+  const Question by_crate = Ask(Lists<Apple>("crate"), {Of<Crate>({uuid})});
+  Load({by_farm, by_variety, by_crate});
+  EXPECT_THAT(RowsOf(by_farm), ElementsAre(1));
+  EXPECT_THAT(RowsOf(by_variety), ElementsAre(2));
+  EXPECT_THAT(RowsOf(by_crate), ElementsAre(3));
+}
+
+TEST_F(LoaderTableListTest, ListFunctionMayReturnAnError) {
+  loaders_.Add<Apple>(AppleLoader().Lists<int64_t>(
+      &Apple::farm, [](const ListRequest&, std::span<const int64_t>) -> Apples {
+        return absl::UnavailableError("busy");
+      }));
+  EXPECT_EQ(StatusOf(Answer(apples_, {Of<Farm>({1})})), "UNAVAILABLE: busy");
+}
+
+TEST_F(LoaderTableListTest, LimitsHoldBesideLists) {
+  loaders_.Add<Apple>(FunctionLoader<Apple, int64_t>(
+                          [](std::span<const int64_t>) -> Apples {
+                            return std::vector<Apple>();
+                          },
+                          {.max_keys = 3})
+                          .Lists<int64_t>(&Apple::farm, nullptr));
+  EXPECT_EQ(loaders_.limits(*schema_.Find<Apple>()).max_keys, 3u);
+}
+
+// A loader whose one list function must not be called.
+class UnaskedFunctionTest : public LoaderTableListTest {
+ protected:
+  UnaskedFunctionTest() {
+    loaders_.Add<Apple>(AppleLoader().Lists<int64_t>(
+        &Apple::farm,
+        [](const ListRequest&, std::span<const int64_t>) -> Apples {
+          ADD_FAILURE() << "called";
+          return std::vector<Apple>();
+        }));
+    loaders_.Add<Sticker>(FunctionLoader<Sticker, int64_t>(nullptr));
+  }
+};
+
+TEST_F(UnaskedFunctionTest, OtherReferencesAreUnimplemented) {
+  EXPECT_EQ(StatusOf(Answer(Lists<Apple>("crate"), {Of<Crate>({Uuid{1, 2}})})),
+            "UNIMPLEMENTED: the loader has no function for the list "
+            "shop.apple.crate");
+  EXPECT_EQ(
+      StatusOf(Answer(Lists<Sticker>("on"), {Of<Farm>({1}), Of<Apple>({1})})),
+      "UNIMPLEMENTED: the loader has no function for the list "
+      "shop.sticker.on");
+}
+
+TEST_F(UnaskedFunctionTest, CountsAreUnimplemented) {
+  apples_.count_only = true;
+  EXPECT_EQ(StatusOf(Answer(apples_, {Of<Farm>({1})})),
+            "UNIMPLEMENTED: the loader's function lists and does not count: "
+            "shop.apple.farm count");
+}
+
+TEST_F(UnaskedFunctionTest, ParentsWithOtherKeysAreInvalid) {
+  loaders_.Add<Apple>(AppleLoader().Lists<int64_t>(
+      &Apple::variety,
+      [](const ListRequest&, std::span<const int64_t>) -> Apples {
+        ADD_FAILURE() << "called with keys of another kind";
+        return std::vector<Apple>();
+      }));
+  EXPECT_EQ(
+      StatusOf(Answer(Lists<Apple>("variety"), {Of<Variety>({"Cox"})})),
+      "INVALID_ARGUMENT: the loader's function takes parents with keys of "
+      "another kind: shop.apple.variety");
 }
 
 TEST(LoaderTableDeathTest, LoaderNeedsARegisteredClass) {

@@ -771,8 +771,8 @@ TEST_F(SpelledReferenceTest, WritesTakeEverySpelling) {
 // A source that answers every batch about the key in a spelling of its own.
 class SpellingSource : public Source {
  public:
-  void Load(std::vector<LoadBatch> wave) override {
-    for (LoadBatch& batch : wave) {
+  void Load(Wave wave) override {
+    for (LoadBatch& batch : wave.loads) {
       batch.Absent(" 007");
       batch.Fail("+8", absl::UnavailableError("closed"));
       std::move(batch).Finish();

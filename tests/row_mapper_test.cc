@@ -176,6 +176,17 @@ TEST_F(RowMapperTest, ColumnsFollowTheSchema) {
   EXPECT_EQ(mapper.columns()[kTargetKey].field, "target.key");
 }
 
+TEST_F(RowMapperTest, ColumnsAreFoundByTheirFields) {
+  const RowMapper mapper = MapperOf("blog.note");
+  EXPECT_EQ(mapper.PositionOf("id"), static_cast<size_t>(kId));
+  EXPECT_EQ(mapper.PositionOf("text"), static_cast<size_t>(kText));
+  const auto of = [&](std::string_view relation) {
+    return mapper.PositionOf(*mapper.type().FindRelation(relation));
+  };
+  EXPECT_EQ(of("author"), static_cast<size_t>(kAuthor));
+  EXPECT_EQ(of("target"), static_cast<size_t>(kTargetKey));
+}
+
 TEST_F(RowMapperTest, ForeignKeysWantTheKindOfTheirTarget) {
   const RowMapper mapper = MapperOf("blog.note");
   EXPECT_EQ(mapper.columns()[kAuthor].kind, FieldKind::kInteger);

@@ -13,6 +13,8 @@
 #include "polyref/cache/content_type.h"
 #include "polyref/cache/field.h"
 #include "polyref/cache/generic_ref.h"
+#include "polyref/cache/index.h"
+#include "polyref/cache/many.h"
 #include "polyref/cache/object_key.h"
 
 namespace polyref {
@@ -158,7 +160,8 @@ TEST_F(SchemaTest, FieldAndRelationOfOneName) {
 }
 
 TEST_F(SchemaTest, BadMemberNames) {
-  for (const std::string name : {"", "a.b", "a[", "]", "a b", "a\t", "a\nb"}) {
+  for (const std::string name : {"", "a.b", "a[", "]", "a b", "a\t", "a\nb",
+                                 "-a", "a,b", "a;b", "a=b", "{a", "a}"}) {
     Schema schema;
     schema.Define<Box>("shop.box")
         .Key(name, &Box::id)
@@ -226,6 +229,208 @@ TEST_F(SchemaTest, AllProblemsAtOnce) {
             "shop.box: a type has exactly one Key, here are 0; "
             "farm.egg: the foreign key 'layer' points to a class that is not "
             "registered; there are farm, shop.box, shop.box, farm.egg");
+}
+
+// ---- What Check finds in lists. ----
+
+struct Parcel;
+struct Stamp;
+struct Courier {
+  int64_t id = 0;
+  std::string name;
+  Many<Parcel> parcels;
+  Many<Parcel> returned;
+  Many<Stamp> stamps;
+  Many<Farm> farms;
+};
+struct Parcel {
+  int64_t id = 0;
+  int32_t weight = 0;
+  Ref<Courier> courier;
+  Ref<Courier> returned_by;
+};
+// Points at anything, and connects it with farms.
+struct Stamp {
+  int64_t id = 0;
+  GenericRef on;
+  Ref<Farm> farm;
+};
+
+class ListSchemaTest : public SchemaTest {
+ protected:
+  // Complete with parcels, stamps and farms.
+  TypeBuilder<Courier> DefineCourier() {
+    return schema_.Define<Courier>("post.courier")
+        .Key("id", &Courier::id)
+        .Field("name", &Courier::name);
+  }
+  TypeBuilder<Parcel> DefineParcel() {
+    return schema_.Define<Parcel>("post.parcel")
+        .Key("id", &Parcel::id)
+        .Field("weight", &Parcel::weight)
+        .ForeignKey("courier", &Parcel::courier);
+  }
+  TypeBuilder<Stamp> DefineStamp(GenericForeignKeyOptions options = {}) {
+    return schema_.Define<Stamp>("post.stamp")
+        .Key("id", &Stamp::id)
+        .GenericForeignKey("on", "on_type", "on_id", &Stamp::on,
+                           std::move(options));
+  }
+};
+
+TEST_F(ListSchemaTest, ListsOfEveryKindWillDo) {
+  DefineCourier()
+      .HasMany("parcels", &Courier::parcels, &Parcel::courier,
+               {.order_by = {"-weight", "id"}})
+      .GenericRelation("stamps", &Courier::stamps, &Stamp::on)
+      .ManyToMany("farms", &Courier::farms, &Stamp::on, &Stamp::farm,
+                  {.order_by = {"name"}});
+  EXPECT_NE(Problems(), "");
+  DefineParcel();
+  DefineStamp({.admissible = {"post.courier"}})
+      .ForeignKey("farm", &Stamp::farm);
+  EXPECT_NE(Problems(), "");
+  DefineFarm();
+  EXPECT_EQ(Problems(), "");
+}
+
+TEST_F(ListSchemaTest, UnregisteredChild) {
+  DefineCourier().HasMany("parcels", &Courier::parcels, &Parcel::courier);
+  EXPECT_EQ(Problems(),
+            "schema: post.courier: the list 'parcels' is over a class that is "
+            "not that of one registered type; there are post.courier");
+}
+
+TEST_F(ListSchemaTest, ChildThatTypesShare) {
+  DefineCourier().HasMany("parcels", &Courier::parcels, &Parcel::courier);
+  DefineParcel();
+  schema_.Define<Parcel>("old.parcel").Key("id", &Parcel::id);
+  EXPECT_EQ(Problems(),
+            "schema: post.courier: the list 'parcels' is over a class that is "
+            "not that of one registered type; there are post.courier, "
+            "post.parcel, old.parcel");
+}
+
+TEST_F(ListSchemaTest, UndeclaredReference) {
+  DefineCourier()
+      .HasMany("parcels", &Courier::parcels, &Parcel::returned_by)
+      .GenericRelation("stamps", &Courier::stamps, &Stamp::on);
+  DefineParcel();
+  schema_.Define<Stamp>("post.stamp").Key("id", &Stamp::id);
+  EXPECT_EQ(Problems(),
+            "schema: post.courier: the list 'parcels' is over a member of "
+            "post.parcel that is no reference of it; it has courier; "
+            "post.courier: the list 'stamps' is over a member of post.stamp "
+            "that is no reference of it; it has no relations");
+}
+
+TEST_F(ListSchemaTest, OwnerThatTypesShare) {
+  DefineCourier().HasMany("parcels", &Courier::parcels, &Parcel::courier);
+  schema_.Define<Courier>("old.courier").Key("id", &Courier::id);
+  DefineParcel();
+  EXPECT_EQ(Problems(),
+            "schema: post.courier: the list 'parcels' is over "
+            "post.parcel.courier, which points to a class that several types "
+            "share; post.parcel: the foreign key 'courier' points to a class "
+            "that several types share");
+}
+
+TEST_F(ListSchemaTest, OwnerThatIsNotAdmitted) {
+  DefineFarm();
+  DefineParcel();
+  DefineCourier().GenericRelation("stamps", &Courier::stamps, &Stamp::on);
+  DefineStamp({.admissible = {"shop.farm", "post.parcel"}});
+  EXPECT_EQ(Problems(),
+            "schema: post.courier: the list 'stamps' is over post.stamp.on, "
+            "which does not admit this type, only shop.farm, post.parcel");
+}
+
+TEST_F(ListSchemaTest, UnregisteredMembers) {
+  DefineCourier().ManyToMany("farms", &Courier::farms, &Stamp::on,
+                             &Stamp::farm);
+  DefineStamp();
+  EXPECT_EQ(Problems(),
+            "schema: post.courier: the list 'farms' has members of a class "
+            "that is not that of one registered type; there are post.courier, "
+            "post.stamp");
+}
+
+TEST_F(ListSchemaTest, UndeclaredWayFromTheLinks) {
+  DefineFarm();
+  DefineCourier().ManyToMany("farms", &Courier::farms, &Stamp::on,
+                             &Stamp::farm);
+  DefineStamp();
+  EXPECT_EQ(Problems(),
+            "schema: post.courier: the list 'farms' goes through a member of "
+            "post.stamp that is no foreign key of it; it has on");
+}
+
+TEST_F(ListSchemaTest, OrderByNoField) {
+  DefineFarm();
+  DefineCourier()
+      .HasMany("parcels", &Courier::parcels, &Parcel::courier,
+               {.order_by = {"-heft"}})
+      .ManyToMany("farms", &Courier::farms, &Stamp::on, &Stamp::farm,
+                  {.order_by = {"on"}});
+  DefineParcel();
+  DefineStamp().ForeignKey("farm", &Stamp::farm);
+  EXPECT_EQ(Problems(),
+            "schema: post.courier: the list 'parcels' can't order post.parcel "
+            "by 'heft'; it has id, weight; post.courier: the list 'farms' "
+            "can't order shop.farm by 'on'; it has id, name");
+}
+
+TEST_F(ListSchemaTest, OneMemberForTwoLists) {
+  DefineCourier()
+      .HasMany("parcels", &Courier::parcels, &Parcel::courier)
+      .HasMany("returned", &Courier::parcels, &Parcel::returned_by);
+  DefineParcel().ForeignKey("returned_by", &Parcel::returned_by);
+  EXPECT_EQ(Problems(),
+            "schema: post.courier: the list 'returned' has the same member as "
+            "the list 'parcels'");
+}
+
+TEST_F(ListSchemaTest, ListAndFieldOfOneName) {
+  DefineCourier().HasMany("name", &Courier::parcels, &Parcel::courier);
+  DefineParcel();
+  EXPECT_EQ(Problems(), "schema: post.courier: 'name' is defined twice");
+}
+
+TEST_F(ListSchemaTest, ListNamesArePathParts) {
+  DefineParcel();
+  DefineCourier().HasMany("a.b", &Courier::parcels, &Parcel::courier);
+  EXPECT_EQ(Problems(),
+            "schema: post.courier: 'a.b' is no name for a field or relation");
+}
+
+// ---- What Check finds in indexes. ----
+
+const Index by_weight("by_weight", &Parcel::weight);
+const UniqueIndex by_id_and_weight("by_id_and_weight", &Parcel::id,
+                                   &Parcel::weight);
+
+TEST_F(ListSchemaTest, IndexesOverFieldsAndKeyWillDo) {
+  DefineCourier();
+  DefineParcel().Index(by_weight).Index(by_id_and_weight);
+  EXPECT_EQ(Problems(), "");
+}
+
+TEST_F(ListSchemaTest, DuplicateIndex) {
+  DefineCourier();
+  DefineParcel().Index(by_weight).Index(by_weight);
+  EXPECT_EQ(Problems(),
+            "schema: post.parcel: the index 'by_weight' is defined twice");
+}
+
+TEST_F(ListSchemaTest, IndexOverNoField) {
+  schema_.Define<Parcel>("post.parcel")
+      .Key("id", &Parcel::id)
+      .Index(by_weight)
+      .Index(by_id_and_weight);
+  EXPECT_EQ(Problems(),
+            "schema: post.parcel: the index 'by_weight' is over a member that "
+            "is no field; it has id; post.parcel: the index "
+            "'by_id_and_weight' is over a member that is no field; it has id");
 }
 
 // ---- Finding types. ----
@@ -330,6 +535,98 @@ TEST_F(SchemaTest, RelationsAreFoundByName) {
   EXPECT_EQ(schema_.Find<Farm>()->RelationNames(), "no relations");
 }
 
+// ---- Lists and indexes. ----
+
+TEST_F(ListSchemaTest, ListsKnowBothEnds) {
+  DefineFarm();
+  DefineCourier()
+      .HasMany("parcels", &Courier::parcels, &Parcel::courier,
+               {.order_by = {"-weight"}})
+      .GenericRelation("stamps", &Courier::stamps, &Stamp::on)
+      .ManyToMany("farms", &Courier::farms, &Stamp::on, &Stamp::farm);
+  DefineParcel();
+  DefineStamp().ForeignKey("farm", &Stamp::farm);
+  ASSERT_EQ(Problems(), "");
+  const ContentType& courier = *schema_.Find<Courier>();
+  const ContentType& parcel = *schema_.Find<Parcel>();
+  const ContentType& stamp = *schema_.Find<Stamp>();
+
+  const ListRelation& parcels = *courier.FindList("parcels");
+  EXPECT_EQ(parcels.kind, ListKind::kHasMany);
+  EXPECT_EQ(&schema_.ChildOf(parcels), &parcel);
+  EXPECT_EQ(&schema_.ReferenceOf(parcels), parcel.FindRelation("courier"));
+  EXPECT_EQ(&schema_.MemberOf(parcels), &parcel);
+  EXPECT_THAT(parcels.order_by, ElementsAre("-weight"));
+
+  const ListRelation& stamps = *courier.FindList("stamps");
+  EXPECT_EQ(stamps.kind, ListKind::kGenericRelation);
+  EXPECT_EQ(&schema_.ChildOf(stamps), &stamp);
+  EXPECT_EQ(&schema_.ReferenceOf(stamps), stamp.FindRelation("on"));
+  EXPECT_EQ(&schema_.MemberOf(stamps), &stamp);
+  EXPECT_THAT(stamps.order_by, IsEmpty());
+
+  const ListRelation& farms = *courier.FindList("farms");
+  EXPECT_EQ(farms.kind, ListKind::kManyToMany);
+  EXPECT_EQ(&schema_.ChildOf(farms), &stamp);
+  EXPECT_EQ(&schema_.ReferenceOf(farms), stamp.FindRelation("on"));
+  EXPECT_EQ(&schema_.MemberOf(farms), schema_.Find<Farm>());
+  EXPECT_EQ(&schema_.MemberKeyOf(farms), stamp.FindRelation("farm"));
+}
+
+TEST_F(ListSchemaTest, ListsAreFoundByNameAndMember) {
+  DefineCourier()
+      .HasMany("parcels", &Courier::parcels, &Parcel::courier)
+      .HasMany("returned", &Courier::returned, &Parcel::returned_by);
+  DefineParcel().ForeignKey("returned_by", &Parcel::returned_by);
+  ASSERT_EQ(Problems(), "");
+  const ContentType& courier = *schema_.Find<Courier>();
+  const Courier probe;
+  for (const ListRelation& list : courier.lists()) {
+    EXPECT_EQ(courier.FindList(list.name), &list);
+    EXPECT_EQ(courier.FindListAt(list.offset), &list);
+  }
+  EXPECT_EQ(courier.FindListAt(
+                cache_internal::MemberOffset(probe, &Courier::returned)),
+            courier.FindList("returned"));
+  EXPECT_EQ(courier.FindList("courier"), nullptr);
+  EXPECT_EQ(courier.FindListAt(0), nullptr);
+  EXPECT_EQ(courier.FindRelation("parcels"), nullptr);
+  EXPECT_EQ(courier.RelationNames(), "parcels, returned");
+  EXPECT_EQ(courier.FieldNames(), "id, name");
+}
+
+TEST_F(ListSchemaTest, ReferencesMayBeImmutable) {
+  DefineFarm();
+  DefineStamp({.admissible = {}, .immutable = true})
+      .ForeignKey("farm", &Stamp::farm);
+  DefineCourier();
+  DefineParcel().ForeignKey("returned_by", &Parcel::returned_by,
+                            {.column = "", .immutable = true});
+  const ContentType& parcel = *schema_.Find<Parcel>();
+  const ContentType& stamp = *schema_.Find<Stamp>();
+  EXPECT_FALSE(parcel.FindRelation("courier")->immutable);
+  EXPECT_TRUE(parcel.FindRelation("returned_by")->immutable);
+  EXPECT_FALSE(stamp.FindRelation("farm")->immutable);
+  EXPECT_TRUE(stamp.FindRelation("on")->immutable);
+}
+
+TEST_F(ListSchemaTest, IndexesReadTheirMembers) {
+  DefineCourier();
+  DefineParcel().Index(by_weight).Index(by_id_and_weight);
+  const ContentType& type = *schema_.Find<Parcel>();
+  EXPECT_FALSE(type.FindIndex("by_weight")->unique);
+  EXPECT_EQ(type.FindIndex("by_courier"), nullptr);
+  const IndexDescription& index = *type.FindIndex("by_id_and_weight");
+  EXPECT_TRUE(index.unique);
+  const Parcel parcel = {7, 12, {}, {}};
+  std::vector<Scalar> values;
+  for (const IndexDescription::Part& part : index.parts) {
+    values.push_back(
+        part.read(reinterpret_cast<const char*>(&parcel) + part.offset));
+  }
+  EXPECT_THAT(values, ElementsAre(Scalar(int64_t{7}), Scalar(int64_t{12})));
+}
+
 // ---- Objects of types unknown to the reader. ----
 
 struct Named {
@@ -347,7 +644,37 @@ struct Placed {
 struct Tree : Named, virtual Numbered, Placed {
   Ref<Tree> parent;
   std::optional<int16_t> height;
+  Many<Tree> children;
 };
+
+TEST_F(SchemaTest, InheritedMembersAreListedAndIndexed) {
+  struct Grove {
+    int64_t id = 0;
+    Many<Tree> trees;
+  };
+  const Index<Tree, std::string> by_name("by_name", &Tree::name);
+  schema_.Define<Tree>("wood.tree")
+      .Key("number", &Tree::number)
+      .Field("name", &Tree::name)
+      .ForeignKey("parent", &Tree::parent)
+      .GenericForeignKey("place", "place_type", "place_id", &Tree::place)
+      .HasMany("children", &Tree::children, &Tree::parent)
+      .Index(by_name);
+  schema_.Define<Grove>("wood.grove")
+      .Key("id", &Grove::id)
+      .GenericRelation("trees", &Grove::trees, &Tree::place);
+  ASSERT_EQ(Problems(), "");
+  const ContentType& type = *schema_.Find<Tree>();
+  EXPECT_EQ(&schema_.ReferenceOf(*type.FindList("children")),
+            type.FindRelation("parent"));
+  EXPECT_EQ(&schema_.ReferenceOf(*schema_.Find<Grove>()->FindList("trees")),
+            type.FindRelation("place"));
+  Tree tree;
+  tree.name = "oak";
+  const IndexDescription::Part& part = type.FindIndex("by_name")->parts[0];
+  EXPECT_EQ(part.read(reinterpret_cast<const char*>(&tree) + part.offset),
+            Scalar("oak"));
+}
 
 TEST_F(SchemaTest, InheritedMembersAreReached) {
   DefineFarm();

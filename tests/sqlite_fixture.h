@@ -220,14 +220,14 @@ class SqliteSourceTest : public ::testing::Test {
     const auto latch = std::make_shared<cache_internal::WaveLatch>(
         static_cast<int>(questions.size()));
     std::vector<std::shared_ptr<cache_internal::BatchState>> states;
-    std::vector<LoadBatch> wave;
+    Wave wave;
     for (const Question& question : questions) {
       const ContentType& type = *schema_.Find(question.type);
       KeyList keys(type.key().kind);
       for (const ObjectKey& key : question.keys) keys.Add(key);
       states.push_back(std::make_shared<cache_internal::BatchState>(
           type, std::move(keys), latch));
-      wave.emplace_back(states.back());
+      wave.loads.emplace_back(states.back());
     }
     source.Load(std::move(wave));
     latch->Wait();

@@ -466,8 +466,8 @@ TEST_F(SqliteSourceTest, TypeOfAnotherSchemaFails) {
   keys.Add(1);
   const auto state = std::make_shared<cache_internal::BatchState>(
       *other_schema.Find<User>(), keys, latch);
-  std::vector<LoadBatch> wave;
-  wave.emplace_back(state);
+  Wave wave;
+  wave.loads.emplace_back(state);
   source->Load(std::move(wave));
   EXPECT_EQ(state->status(),
             absl::InvalidArgumentError(absl::StrCat(

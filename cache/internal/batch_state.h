@@ -1,7 +1,8 @@
-// The shared half of a LoadBatch: what the loader fills and the session reads.
+// The shared half of a batch: what the loader fills and the session reads.
 #ifndef POLYREF_CACHE_INTERNAL_BATCH_STATE_H_
 #define POLYREF_CACHE_INTERNAL_BATCH_STATE_H_
 
+#include <cstdint>
 #include <memory>
 #include <string_view>
 #include <utility>
@@ -12,6 +13,7 @@
 #include "polyref/cache/content_type.h"
 #include "polyref/cache/internal/mutex.h"
 #include "polyref/cache/key_list.h"
+#include "polyref/cache/list_request.h"
 
 namespace polyref::cache_internal {
 
@@ -40,6 +42,8 @@ class BatchState {
   BatchState(const ContentType& type, KeyList keys,
              std::shared_ptr<WaveLatch> latch)
       : type_(type), keys_(std::move(keys)), latch_(std::move(latch)) {}
+
+  virtual ~BatchState() = default;
 
   const ContentType& type() const { return type_; }
   const KeyList& keys() const { return keys_; }
@@ -80,6 +84,31 @@ class BatchState {
   bool dropped_ ABSL_GUARDED_BY(mutex_) = false;
   bool unwinding_ ABSL_GUARDED_BY(mutex_) = false;  // dropped by an exception
   absl::Status drop_reason_ ABSL_GUARDED_BY(mutex_);
+};
+
+// The shared half of a ListBatch. It has no keys of its own.
+class ListBatchState final : public BatchState {
+ public:
+  ListBatchState(const ListRequest& request, std::vector<ListParents> parents,
+                 std::shared_ptr<WaveLatch> latch)
+      : BatchState(*request.child, KeyList(KeyKind::kInt64), std::move(latch)),
+        request_(request),
+        parents_(std::move(parents)) {}
+
+  const ListRequest& request() const { return request_; }
+  const std::vector<ListParents>& parents() const { return parents_; }
+
+  // As answer(), of which only the rows are used here.
+  struct ListAnswer {
+    std::vector<std::pair<ListParent, int64_t>> counts;
+    std::vector<std::pair<ListParent, absl::Status>> failed;
+  };
+  ListAnswer& list_answer() { return list_answer_; }
+
+ private:
+  const ListRequest request_;
+  const std::vector<ListParents> parents_;
+  ListAnswer list_answer_;
 };
 
 // The error that an exception stands for. Call it within a catch block.

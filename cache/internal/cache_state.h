@@ -3,11 +3,17 @@
 #define POLYREF_CACHE_INTERNAL_CACHE_STATE_H_
 
 #include <cstdint>
+#include <memory>
+#include <utility>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "polyref/cache/bulk_loader.h"
 #include "polyref/cache/cache_stats.h"
 #include "polyref/cache/identity_map.h"
+#include "polyref/cache/internal/list_query.h"
+#include "polyref/cache/list_request.h"
+#include "polyref/cache/prefetch.h"
 #include "polyref/cache/schema.h"
 
 namespace polyref::cache_internal {
@@ -19,6 +25,18 @@ struct CacheState {
         map(schema),
         loads(schema.types().size()) {}
 
+  // The list as it is declared, or its count.
+  const std::shared_ptr<const ListQuery>& PlainQuery(const ListRelation& list,
+                                                     bool count) {
+    auto& query = plain_queries[{&list, count}];
+    if (query == nullptr) {
+      const Prefetch::Step step = {.relation = list.name, .count = count};
+      query = std::make_shared<const ListQuery>(
+          *ListQuery::Make(schema, list, step, {}));
+    }
+    return query;
+  }
+
   const Schema& schema;
   Source& source;
   IdentityMap map;
@@ -26,7 +44,16 @@ struct CacheState {
   // kept up here.
   std::vector<TypeStats> loads;
   int64_t waves = 0;
-  uint64_t last_run = 0;  // numbers the loads and prefetches of all sessions
+  // The lists that a wave is loading, with its number: by the reference they
+  // are the reverse of, and by parent.
+  absl::flat_hash_map<std::pair<const Relation*, ListParent>, uint64_t>
+      lists_under_way;
+  // By list and whether it is its count; made when first used.
+  absl::flat_hash_map<std::pair<const ListRelation*, bool>,
+                      std::shared_ptr<const ListQuery>>
+      plain_queries;
+  // Numbers the loads, prefetches and waves of all sessions.
+  uint64_t last_run = 0;
 };
 
 }  // namespace polyref::cache_internal

@@ -1,12 +1,15 @@
 // The run keeps, for every stop of the plan, the objects met there whose ways
-// are not yet followed, and the keys that must be loaded before more can be
-// met.
+// are not yet followed, and the references and lists that wait for a load
+// before more can be met.
 //
 //  1. Ways lead to later stops only, so one pass over the stops in order
 //     follows everything that memory can answer.
 //  2. An object is met at most once at each stop, however many rows share it.
-//  3. A key is wanted at most once in a run: afterwards it is known, or failed.
+//  3. A key or list is wanted at most once in a run: afterwards it is known, or
+//     failed.
 //  4. Between waves nothing that is in memory is left to follow.
+//  5. A reference whose object does not meet the condition of its stop is
+//     marked, and leads no further.
 #include "polyref/cache/internal/plan_run.h"
 
 #include <algorithm>
@@ -26,11 +29,12 @@ PlanRun::PlanRun(SessionState& session, const LoadPlan& plan)
       plan_(plan),
       run_(++session.cache().last_run),
       places_(plan.stops().size()),
-      loads_(schema_.types().size()) {}
+      types_(schema_.types().size()),
+      lists_(plan.loads().size()) {}
 
 void PlanRun::Start(RowSpan rows) {
   report_.rows = static_cast<int64_t>(rows.count);
-  if (!plan_.stops()[0].ways.empty()) {
+  if (!plan_.stops()[0].is_end()) {
     places_[0].objects.reserve(rows.count);
     for (size_t i = 0; i < rows.count; ++i)
       if (rows[i] != nullptr) places_[0].objects.push_back(rows[i]);
@@ -49,23 +53,29 @@ PrefetchReport PlanRun::RunToEnd() {
 }
 
 void PlanRun::FollowAll() {
-  for (size_t stop = 0; stop < places_.size(); ++stop) {
-    const std::vector<const void*> objects = std::move(places_[stop].objects);
-    places_[stop].objects.clear();
-    for (const LoadPlan::Stop::Way& way : plan_.stops()[stop].ways) {
+  for (size_t i = 0; i < places_.size(); ++i) {
+    const std::vector<const void*> objects = std::move(places_[i].objects);
+    places_[i].objects.clear();
+    const Stop& stop = plan_.stops()[i];
+    for (const Stop::Way& way : stop.ways) {
       for (const void* object : objects) Follow(way, object);
+    }
+    for (const Stop::ListWay& way : stop.lists) {
+      for (const void* object : objects)
+        FollowList(way, schema_.type(stop.type), object);
     }
   }
 }
 
-void PlanRun::Follow(const LoadPlan::Stop::Way& way, const void* object) {
+void PlanRun::Follow(const Stop::Way& way, const void* object) {
   ++report_.references;
   if (way.relation->kind == RelationKind::kForeignKey) {
     const AnyRef& ref = way.relation->foreign_key(object);
     if (ref.is_null()) {
       ++report_.null;
     } else {
-      Arrive(way.to[static_cast<size_t>(way.target)], way.target, ref.key());
+      Arrive(way.to[static_cast<size_t>(way.target)], way.target, ref.key(),
+             &ref);
     }
     return;
   }
@@ -79,61 +89,140 @@ void PlanRun::Follow(const LoadPlan::Stop::Way& way, const void* object) {
              stop == LoadPlan::kNowhere) {
     ++report_.excluded;
   } else {
-    Arrive(stop, ref.content_type(), ref.key());
+    Arrive(stop, ref.content_type(), ref.key(), &ref);
   }
 }
 
-void PlanRun::Arrive(int32_t stop, ContentTypeId type_id,
-                     const ObjectKey& key) {
+void PlanRun::Arrive(int32_t stop, ContentTypeId type_id, const ObjectKey& key,
+                     const void* reference) {
   const ContentType& type = schema_.type(type_id);
   if (!key.Is(type.key().kind)) {
     const std::optional<ObjectKey> canonical = type.CanonicalKey(key);
-    if (canonical) return Arrive(stop, type_id, *canonical);
+    if (canonical) return Arrive(stop, type_id, *canonical, reference);
     ++report_.bad_key;
     return;
   }
   const View view = session_.Find(type_id, key);
   if (view.state == State::kLoaded) {
     ++report_.hits;
-    return Meet(stop, view.object);
+    return Settle(stop, reference, view.object);
   }
   if (view.state == State::kMissing) {
     ++report_.known_missing;
     return;
   }
   ++report_.misses;
-  std::unique_ptr<TypeLoad>& load = loads_[static_cast<size_t>(type_id)];
+  std::unique_ptr<TypeLoad>& load = types_[static_cast<size_t>(type_id)];
   if (load == nullptr) load = std::make_unique<TypeLoad>(session_, type, run_);
   if (const std::optional<uint32_t> ordinal = load->Want(key)) {
     places_[stop].waiting = true;
-    if (!plan_.stops()[stop].ways.empty())
-      places_[stop].ordinals.push_back(*ordinal);
+    const Stop& end = plan_.stops()[stop];
+    if (!end.is_end() || end.where != nullptr || silent_)
+      places_[stop].references.push_back({*ordinal, reference});
   }
 }
 
+void PlanRun::Settle(int32_t stop, const void* reference, const void* object) {
+  const Stop& place = plan_.stops()[stop];
+  const bool passes = place.where == nullptr || place.where->Holds(object);
+  if (!passes) ++report_.filtered;
+  if (!silent_ && !place.behind_links) session_.SetFiltered(reference, !passes);
+  if (passes) Meet(stop, object);
+}
+
 void PlanRun::Meet(int32_t stop, const void* object) {
-  if (plan_.stops()[stop].ways.empty()) return;
+  if (plan_.stops()[stop].is_end() && !silent_) return;
   Place& place = places_[stop];
   if (place.seen.insert(object).second) place.objects.push_back(object);
 }
 
-void PlanRun::RunWave(const std::vector<ContentTypeId>& types) {
-  std::vector<std::unique_ptr<TypeLoad>> loads;
-  for (const ContentTypeId type : types) {
-    loads.push_back(std::move(loads_[static_cast<size_t>(type)]));
+void PlanRun::FollowList(const Stop::ListWay& way, const ContentType& type,
+                         const void* object) {
+  ++report_.lists;
+  const ListParent parent = {type.id(), type.KeyOf(object)};
+  if (MeetList(way, parent)) return;
+  ++report_.list_misses;
+  const auto failure = session_.lists().FindFailure(*way.query, parent);
+  if (!failure || failure->run != run_) WantList(way, parent);
+}
+
+bool PlanRun::MeetList(const Stop::ListWay& way, const ListParent& parent) {
+  SessionLists& lists = session_.lists();
+  if (plan_.stops()[way.to].links) {
+    const auto links = lists.FindLinks(*way.query, parent);
+    if (!links) return false;
+    // From now on this is what the slot reads.
+    lists.Choose(way.query, parent);
+    for (const void* link : *links) Meet(way.to, link);
+    return true;
   }
-  report_.waves.push_back(cache_internal::RunWave(session_.cache(), loads));
-  for (size_t stop = 0; stop < places_.size(); ++stop) {
-    const auto it =
-        std::find(types.begin(), types.end(), plan_.stops()[stop].type);
-    if (it == types.end()) continue;
-    Place& place = places_[stop];
-    place.waiting = false;
-    const TypeLoad& load = *loads[it - types.begin()];
-    for (const uint32_t ordinal : std::exchange(place.ordinals, {})) {
-      if (const void* object = load.object(ordinal))
-        Meet(static_cast<int32_t>(stop), object);
+  if (way.query->count_only)
+    return lists.FindCount(way.query, parent).has_value();
+  const ListResult* result = lists.Find(way.query, parent);
+  if (result == nullptr) return false;
+  for (size_t i = 0; i < result->size; ++i) Meet(way.to, result->members[i]);
+  return true;
+}
+
+void PlanRun::WantList(const Stop::ListWay& way, const ListParent& parent) {
+  std::unique_ptr<ListLoad>& load = lists_[way.unit - schema_.types().size()];
+  if (load == nullptr) {
+    ListRequest request = *plan_.LoadOf(way.unit);
+    // Each write that this session sees otherwise may hide one of them.
+    if (request.first > 0) request.first += session_.writes_since();
+    load = std::make_unique<ListLoad>(session_, request);
+  }
+  places_[way.to].waiting = true;
+  places_[way.to].lists.push_back({load->Want(parent), &way, parent});
+}
+
+void PlanRun::RunWave(const std::vector<LoadPlan::Unit>& units) {
+  WaveLoads loads;
+  std::vector<TypeLoad*> type_of(plan_.unit_count());
+  std::vector<ListLoad*> list_of(plan_.unit_count());
+  for (const LoadPlan::Unit unit : units) {
+    if (unit < types_.size()) {
+      type_of[unit] = types_[unit].get();
+      loads.types.push_back(std::move(types_[unit]));
+    } else {
+      list_of[unit] = lists_[unit - types_.size()].get();
+      loads.lists.push_back(std::move(lists_[unit - types_.size()]));
     }
+  }
+  WaveReport report = cache_internal::RunWave(session_, loads);
+  if (!report.batches.empty()) report_.waves.push_back(std::move(report));
+  for (size_t stop = 0; stop < places_.size(); ++stop) {
+    const LoadPlan::Unit unit = plan_.stops()[stop].unit;
+    if (std::find(units.begin(), units.end(), unit) == units.end()) continue;
+    places_[stop].waiting = false;
+    if (type_of[unit] != nullptr)
+      TakeReferences(static_cast<int32_t>(stop), *type_of[unit]);
+    if (list_of[unit] != nullptr)
+      TakeLists(static_cast<int32_t>(stop), *list_of[unit]);
+  }
+}
+
+void PlanRun::TakeReferences(int32_t stop, const TypeLoad& load) {
+  for (const Waiting& waiting : std::exchange(places_[stop].references, {})) {
+    if (const void* object = load.object(waiting.ordinal))
+      Settle(stop, waiting.reference, object);
+  }
+}
+
+void PlanRun::TakeLists(int32_t stop, const ListLoad& load) {
+  for (const WaitingList& waiting : std::exchange(places_[stop].lists, {})) {
+    const FoundList& found = load.found(waiting.ordinal);
+    const auto& query = waiting.way->query;
+    absl::Status status = found.status;
+    if (status.ok()) {
+      session_.lists().Settle(query, waiting.parent, found.extent, found.count);
+      if (MeetList(*waiting.way, waiting.parent)) continue;
+      status = absl::AbortedError(
+          "this session sees some of the rows that came as members of other "
+          "lists; Refresh it, or ask without a limit");
+    }
+    session_.lists().SetFailure(query, waiting.parent, status, run_,
+                                found.under_way);
   }
 }
 
@@ -147,10 +236,16 @@ std::string PlanRun::Picture() const {
   std::string text = Cat(plan_.StopsText(), "rows: ", report_.rows, "\n",
                          report_.ReferencesText());
   std::string_view separator = "keys to load so far: ";
-  for (const auto& load : loads_) {
-    if (load == nullptr || load->keys().empty()) continue;
-    text += Cat(separator, load->type().name(), " ", load->keys().size());
+  const auto add = [&](const std::string& what, size_t count) {
+    text += Cat(separator, what, " ", count);
     separator = ", ";
+  };
+  for (const auto& load : types_) {
+    if (load != nullptr && load->keys().size() > 0)
+      add(load->type().name(), load->keys().size());
+  }
+  for (const auto& load : lists_) {
+    if (load != nullptr) add(load->request().ToString(), load->parent_count());
   }
   if (separator == ", ") text += "\n";
   return text + plan_.WavesText(plan_.PredictWaves(WaitingStops()));

@@ -2,6 +2,7 @@
 #ifndef POLYREF_CACHE_INTERNAL_PLAN_RUN_H_
 #define POLYREF_CACHE_INTERNAL_PLAN_RUN_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -10,8 +11,11 @@
 #include "absl/container/flat_hash_set.h"
 #include "polyref/cache/cache_stats.h"
 #include "polyref/cache/generic_ref.h"
+#include "polyref/cache/internal/list_load.h"
 #include "polyref/cache/internal/session_state.h"
 #include "polyref/cache/internal/type_load.h"
+#include "polyref/cache/internal/wave.h"
+#include "polyref/cache/list_request.h"
 #include "polyref/cache/load_plan.h"
 
 namespace polyref::cache_internal {
@@ -30,31 +34,70 @@ class PlanRun {
   // What Start found, and what RunToEnd would do at most.
   std::string Picture() const;
 
+  // What the run has met at a stop other than the first, each object once.
+  const absl::flat_hash_set<const void*>& met(size_t stop) const {
+    return places_[stop].seen;
+  }
+  // Whether memory answered all that Start followed.
+  bool is_all_in_memory() const {
+    return report_.misses == 0 && report_.list_misses == 0;
+  }
+  // The run is not what a caller asked for: it leaves the marks of filtered
+  // references as they are, and keeps the objects at which the plan ends.
+  void BeSilent() { silent_ = true; }
+
  private:
-  // What waits at one stop of the plan.
+  using Stop = LoadPlan::Stop;
+
+  // A reference that waits for the object it leads to.
+  struct Waiting {
+    uint32_t ordinal;       // in the load of its unit
+    const void* reference;  // where it stands
+  };
+  // A list that waits.
+  struct WaitingList {
+    uint32_t ordinal;  // in the load of its unit
+    const Stop::ListWay* way;
+    ListParent parent;
+  };
+  // What there is at one stop of the plan.
   struct Place {
     std::vector<const void*> objects;       // met, ways not yet followed
     absl::flat_hash_set<const void*> seen;  // all that were ever met
-    std::vector<uint32_t> ordinals;         // in the load of its type
-    bool waiting = false;                   // for keys of that load
+    std::vector<Waiting> references;
+    std::vector<WaitingList> lists;
+    bool waiting = false;  // for its unit
   };
 
   // Follows the ways of all objects met, stop by stop.
   void FollowAll();
-  void Follow(const LoadPlan::Stop::Way& way, const void* object);
-  // A reference to `key` of `type` leads to `stop`.
-  void Arrive(int32_t stop, ContentTypeId type, const ObjectKey& key);
+  void Follow(const Stop::Way& way, const void* object);
+  void FollowList(const Stop::ListWay& way, const ContentType& type,
+                  const void* object);
+  // The reference at `reference`, to `key` of `type`, leads to `stop`.
+  void Arrive(int32_t stop, ContentTypeId type, const ObjectKey& key,
+              const void* reference);
+  // It has been resolved to `object`.
+  void Settle(int32_t stop, const void* reference, const void* object);
   void Meet(int32_t stop, const void* object);
-  void RunWave(const std::vector<ContentTypeId>& types);
+  // Meets what is known of a list; false if memory does not know enough.
+  bool MeetList(const Stop::ListWay& way, const ListParent& parent);
+  void WantList(const Stop::ListWay& way, const ListParent& parent);
+
+  void RunWave(const std::vector<LoadPlan::Unit>& units);
+  void TakeReferences(int32_t stop, const TypeLoad& load);
+  void TakeLists(int32_t stop, const ListLoad& load);
   std::vector<bool> WaitingStops() const;
 
   SessionState& session_;
   const Schema& schema_;
   const LoadPlan& plan_;
   const uint64_t run_;
+  bool silent_ = false;
   std::vector<Place> places_;  // by stop
-  // By content type id; null: no key yet.
-  std::vector<std::unique_ptr<TypeLoad>> loads_;
+  // By unit; null: nothing yet.
+  std::vector<std::unique_ptr<TypeLoad>> types_;
+  std::vector<std::unique_ptr<ListLoad>> lists_;
   PrefetchReport report_;
 };
 

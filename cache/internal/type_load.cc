@@ -1,64 +1,74 @@
-// The way of a key: wanted (it gets a lease and an ordinal, its position in the
-// load), asked for (in a batch), answered (once), read.
+// The way of a key: wanted (it gets an ordinal, its position in the load),
+// asked for (it gets a lease, and is in a batch), answered (once), read.
 //
 //  1. A key is in keys_ once; its ordinal is its position there.
-//  2. Every key is answered exactly once when the wave is over: by the first
-//     row for it in any batch, else by a failure, else as missing. So all rows
-//     of a wave are absorbed first, then its failures, then what is left; an
-//     answer that contradicts an earlier one changes nothing.
+//  2. Every key is answered exactly once when the wave is over: by memory as
+//     the wave begins, by the first row for it in any batch, else by a failure,
+//     else as missing. So all rows of a wave are absorbed first, then its
+//     failures, then what is left; an answer that contradicts an earlier one
+//     changes nothing.
 //  3. After the wave no lease of this load is left.
 //
 // A lease can be gone when its answer comes: the key was written to meanwhile.
 // The answer then reaches this session alone.
 #include "polyref/cache/internal/type_load.h"
 
-#include <algorithm>
-#include <numeric>
 #include <utility>
-
-#include "polyref/cache/internal/check.h"
-#include "polyref/cache/internal/text.h"
 
 namespace polyref::cache_internal {
 
 using State = IdentityMap::State;
 
-TypeLoad::TypeLoad(SessionState& session, const ContentType& type, uint64_t run)
+TypeLoad::TypeLoad(SessionView& session, const ContentType& type, uint64_t run)
     : session_(session),
       map_(session.cache().map),
       type_(type),
       run_(run),
       holder_(map_.NewHolder()),
-      began_(map_.now()),
+      filled_(map_.FillCount(type.id())),
       keys_(type.key().kind) {}
 
 TypeLoad::~TypeLoad() {
-  for (size_t i = 0; i < keys_.size(); ++i) {
-    if (i < results_.size() && results_[i].answered) continue;
-    map_.ReleaseLease(type_.id(), keys_[i], holder_);
+  for (const uint32_t ordinal : asked_) {
+    if (!results_[ordinal].answered)
+      map_.ReleaseLease(type_.id(), keys_[ordinal], holder_);
   }
 }
 
 std::optional<uint32_t> TypeLoad::Want(const ObjectKey& key) {
-  const SessionState::Failure* failure = session_.FindFailure(type_.id(), key);
+  const SessionView::Failure* failure = session_.FindFailure(type_.id(), key);
   if (failure != nullptr && failure->run == run_) return std::nullopt;
-  if (map_.LastWrite(type_.id()) > began_) {
-    // The lease of a key that is here already may be gone.
-    if (const auto ordinal = FindOrdinal(key)) return ordinal;
+  const auto next = static_cast<uint32_t>(keys_.size());
+  const auto [it, is_new] = ordinals_.try_emplace(key, next);
+  if (is_new) keys_.Add(key);
+  return it->second;
+}
+
+void TypeLoad::Start() {
+  began_ = map_.now();
+  results_.resize(keys_.size());
+  asked_.reserve(keys_.size());
+  const bool any_filled = map_.FillCount(type_.id()) != filled_;
+  for (uint32_t ordinal = 0; ordinal < keys_.size(); ++ordinal) {
+    const ObjectKey key = keys_[ordinal];
+    if (any_filled) {
+      const View view = session_.Find(type_.id(), key);
+      if (view.state != State::kUnknown) {
+        results_[ordinal] = {true, view.object};
+        continue;
+      }
+    }
+    if (map_.TakeLease(type_.id(), key, {holder_, ordinal}).holder == holder_) {
+      asked_.push_back(ordinal);
+      continue;
+    }
+    session_.SetFailure(type_.id(), key,
+                        {run_,
+                         absl::FailedPreconditionError(
+                             "a call that waits for this one is loading it"),
+                         true});
+    results_[ordinal].answered = true;
   }
-  const uint32_t next = static_cast<uint32_t>(keys_.size());
-  const Lease lease = map_.TakeLease(type_.id(), key, {holder_, next});
-  if (lease.holder != holder_) {
-    session_.SetFailure(
-        type_.id(), key,
-        {run_,
-         absl::FailedPreconditionError(
-             "a call that waits for this one is loading it, or will"),
-         true});
-    return std::nullopt;
-  }
-  if (lease.ordinal == next) keys_.Add(key);
-  return lease.ordinal;
 }
 
 void TypeLoad::AbsorbRows(BatchState& batch, BatchReport& report) {
@@ -151,110 +161,23 @@ void TypeLoad::AbsorbMissing(uint32_t ordinal) {
   results_[ordinal].answered = true;
 }
 
-std::optional<uint32_t> TypeLoad::FindOrdinal(const ObjectKey& key) {
-  while (ordinals_.size() < keys_.size()) {
-    const size_t next = ordinals_.size();
-    ordinals_.emplace(keys_[next], static_cast<uint32_t>(next));
-  }
+bool TypeLoad::AbsorbListRow(ObjectPtr row) {
+  const ObjectKey key = type_.KeyOf(row.get());
+  IdentityMap::Answered answered =
+      map_.AnswerRow(type_.id(), key, std::move(row), holder_, began_);
+  View view = session_.Find(type_.id(), key);
+  if (view.state == State::kUnknown)
+    view = session_.Keep(type_.id(), key, std::move(answered.rejected));
+  const std::optional<uint32_t> ordinal = FindOrdinal(key);
+  if (ordinal && !results_[*ordinal].answered)
+    results_[*ordinal] = {true, view.object};
+  return answered.view.state != State::kUnknown;
+}
+
+std::optional<uint32_t> TypeLoad::FindOrdinal(const ObjectKey& key) const {
   const auto it = ordinals_.find(key);
   if (it == ordinals_.end()) return std::nullopt;
   return it->second;
-}
-
-// One wave: cuts the loads into batches, has the source load them, waits, and
-// absorbs the answers in the order of the batches.
-class WaveRun {
- public:
-  WaveRun(CacheState& cache, std::span<const std::unique_ptr<TypeLoad>> loads)
-      : cache_(cache) {
-    for (const auto& load : loads) Cut(*load);
-  }
-
-  WaveReport Run() {
-    const auto latch =
-        std::make_shared<WaveLatch>(static_cast<int>(parts_.size()));
-    std::vector<LoadBatch> batches;
-    for (Part& part : parts_) {
-      part.state = std::make_shared<BatchState>(
-          part.load->type(), part.load->keys().Pick(part.ordinals), latch);
-      batches.emplace_back(part.state);
-    }
-    ++cache_.waves;
-    try {
-      cache_.source.Load(std::move(batches));
-    } catch (...) {
-      const absl::Status status = CurrentExceptionStatus("the source");
-      for (Part& part : parts_) part.state->ExplainDrop(status);
-    }
-    latch->Wait();
-    return Absorb();
-  }
-
- private:
-  // One batch.
-  struct Part {
-    TypeLoad* load;
-    std::vector<uint32_t> ordinals;
-    std::shared_ptr<BatchState> state = nullptr;
-    BatchReport report = {};
-  };
-
-  void Cut(TypeLoad& load) {
-    const BatchLimits limits = cache_.source.limits(load.type());
-    const size_t count = load.keys().size();
-    POLYREF_CHECK(count > 0, load.type().name());
-    load.results_.resize(count);
-    std::vector<uint32_t> order;
-    if (limits.sorted_keys) {
-      order = load.keys().SortedPositions();
-    } else {
-      order.resize(count);
-      std::iota(order.begin(), order.end(), 0);
-    }
-    const size_t most = limits.max_keys == 0 ? count : limits.max_keys;
-    for (size_t begin = 0; begin < count; begin += most) {
-      const size_t end = std::min(begin + most, count);
-      parts_.push_back(
-          {.load = &load,
-           .ordinals = {order.begin() + begin, order.begin() + end}});
-    }
-  }
-
-  WaveReport Absorb() {
-    WaveReport report;
-    for (Part& part : parts_) {
-      part.report.content_type = part.load->type().name();
-      part.report.keys = static_cast<int64_t>(part.ordinals.size());
-      part.load->AbsorbRows(*part.state, part.report);
-    }
-    for (Part& part : parts_) {
-      part.load->AbsorbFailures(*part.state, part.ordinals, part.report);
-    }
-    for (Part& part : parts_) {
-      part.load->AbsorbAbsences(*part.state, part.ordinals, part.report);
-      Count(part.load->type(), part.report);
-      report.batches.push_back(std::move(part.report));
-    }
-    return report;
-  }
-
-  void Count(const ContentType& type, const BatchReport& report) {
-    TypeStats& sum = cache_.loads[static_cast<size_t>(type.id())];
-    ++sum.batches;
-    sum.keys += report.keys;
-    sum.rows += report.rows;
-    sum.absent += report.absent;
-    sum.failed += report.failed;
-    sum.anomalies += report.anomalies;
-  }
-
-  CacheState& cache_;
-  std::vector<Part> parts_;
-};
-
-WaveReport RunWave(CacheState& cache,
-                   std::span<const std::unique_ptr<TypeLoad>> loads) {
-  return WaveRun(cache, loads).Run();
 }
 
 }  // namespace polyref::cache_internal

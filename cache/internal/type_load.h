@@ -1,9 +1,10 @@
-// Loading: keys of one content type are collected, loaded in one wave with
-// those of other types, and each answer is carried to the identity map and the
-// session.
+// Loading objects by key: keys of one content type are collected, loaded in one
+// wave with whatever else is loaded then, and each answer is carried to the
+// identity map and the session.
 #ifndef POLYREF_CACHE_INTERNAL_TYPE_LOAD_H_
 #define POLYREF_CACHE_INTERNAL_TYPE_LOAD_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -14,28 +15,25 @@
 #include "absl/status/status.h"
 #include "polyref/cache/cache_stats.h"
 #include "polyref/cache/internal/batch_state.h"
-#include "polyref/cache/internal/session_state.h"
+#include "polyref/cache/internal/session_view.h"
 #include "polyref/cache/key_list.h"
 
 namespace polyref::cache_internal {
 
-// The keys of one content type that one session wants loaded, with their
-// leases; then the objects.
+// The keys of one content type that one session wants loaded; then the objects.
 //
-// Used once: Want any number of keys, then RunWave, then read the objects.
-// Leases that get no answer are given back at the end.
+// Used once: Want any number of keys, let a wave run it, then read the objects.
 class TypeLoad {
  public:
   // `run` numbers the prefetch or read that this is part of.
-  TypeLoad(SessionState& session, const ContentType& type, uint64_t run);
+  TypeLoad(SessionView& session, const ContentType& type, uint64_t run);
+  // Gives back the leases that got no answer.
   ~TypeLoad();
   TypeLoad(const TypeLoad&) = delete;
   TypeLoad& operator=(const TypeLoad&) = delete;
 
   // Adds a key of which the session knows nothing, if it is not there yet.
-  // Returns its ordinal; empty if it will not be loaded: it failed in this run
-  // already, or a load that is under way holds it, which can only be one that
-  // waits for this one. The session then has a failure for it.
+  // Returns its ordinal; empty if it failed in this run already.
   std::optional<uint32_t> Want(const ObjectKey& key);
 
   const ContentType& type() const { return type_; }
@@ -46,13 +44,13 @@ class TypeLoad {
     return results_[ordinal].object;
   }
 
- private:
-  friend class WaveRun;
+  // ---- For the wave. ----
 
-  struct Result {
-    bool answered = false;
-    const void* object = nullptr;
-  };
+  // The wave begins: takes the leases. A key that has become known meanwhile is
+  // answered at once. One that a load under way holds, which can only be one
+  // that waits for this one, fails. Those left are to be asked for.
+  void Start();
+  std::span<const uint32_t> asked() const { return asked_; }
 
   // The three parts of carrying a complete batch, for the keys at `ordinals`,
   // to map and session: each for all batches of the wave before the next.
@@ -62,6 +60,16 @@ class TypeLoad {
   void AbsorbAbsences(BatchState& batch, std::span<const uint32_t> ordinals,
                       BatchReport& report);
 
+  // A row that came with a list. It answers its key, too, if that is asked for.
+  // Returns whether the map knows of the key now.
+  bool AbsorbListRow(ObjectPtr row);
+
+ private:
+  struct Result {
+    bool answered = false;
+    const void* object = nullptr;
+  };
+
   void AbsorbRow(ObjectPtr row, BatchReport& report);
   void AbsorbFailure(const ObjectKey& key, const absl::Status& status,
                      BatchReport& report);
@@ -69,27 +77,22 @@ class TypeLoad {
                    const absl::Status& status, BatchReport& report);
   void AbsorbMissing(uint32_t ordinal);
 
-  // The ordinal of a key whose lease is gone; empty if nobody asked for it
-  // here.
-  std::optional<uint32_t> FindOrdinal(const ObjectKey& key);
+  // The ordinal of a key; empty if nobody asked for it here.
+  std::optional<uint32_t> FindOrdinal(const ObjectKey& key) const;
 
-  SessionState& session_;
+  SessionView& session_;
   IdentityMap& map_;
   const ContentType& type_;
   const uint64_t run_;
   const LeaseHolder holder_;
-  const Sequence began_;
-  KeyList keys_;                 // by ordinal
-  std::vector<Result> results_;  // by ordinal, from the wave on
-  // Position by key; filled when needed, in the order of keys_.
+  const uint64_t filled_;  // the type's fill count before the first key
+  Sequence began_ = 0;
+  KeyList keys_;  // by ordinal
   absl::flat_hash_map<ObjectKey, uint32_t> ordinals_;
+  // From the wave on.
+  std::vector<Result> results_;  // by ordinal
+  std::vector<uint32_t> asked_;
 };
-
-// Loads everything that `loads` want: one wave, one call of the source. Returns
-// when all of it is answered, by whichever thread. REQUIRES: none is empty, and
-// each is of another type.
-WaveReport RunWave(CacheState& cache,
-                   std::span<const std::unique_ptr<TypeLoad>> loads);
 
 }  // namespace polyref::cache_internal
 

@@ -126,7 +126,7 @@ FieldValue ReadValue(sqlite3_stmt* statement, int i) {
 }  // namespace
 
 absl::Status CompiledStatement::Bind(std::span<const FieldValue> parameters) {
-  const int wanted = sqlite3_bind_parameter_count(get());
+  const int wanted = parameter_count();
   if (static_cast<size_t>(wanted) != parameters.size()) {
     return InvalidArgument("the statement has ", wanted,
                            " parameters, but is given ", parameters.size(),

@@ -33,6 +33,9 @@ class CompiledStatement {
 
   sqlite3_stmt* get() const { return statement_.get(); }
 
+  // The highest number of its parameters.
+  int parameter_count() const { return sqlite3_bind_parameter_count(get()); }
+
   // Binds ?1, ?2, ... InvalidArgument if the statement has not exactly so many
   // parameters. Text and blobs are borrowed until the run ends.
   absl::Status Bind(std::span<const FieldValue> parameters);

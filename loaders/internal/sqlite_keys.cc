@@ -1,10 +1,10 @@
-// An eponymous virtual table with one ordinary column, the key, and one hidden
-// column, which takes the function's argument.
+// An eponymous virtual table with three ordinary columns, and a hidden one,
+// which takes the function's argument.
 //
-//  1. The key column has no declared type. Compared with another column, it
-//     then leaves that column's index in use and, unless that is numeric, both
-//     values as they are. A numeric type, or an expression in its place, would
-//     convert text keys or scan the table.
+//  1. The columns have no declared type. Compared with another column, they
+//     then leave that column's index in use and, unless that is numeric, both
+//     values as they are. A numeric type, or an expression in their place,
+//     would convert text keys or scan the table.
 //  2. A plan without the argument is refused, so every cursor has its keys.
 //  3. Text is handed over as SQLITE_STATIC: it stays where it is until the
 //     statement is reset. UUIDs are written out, and copied by SQLite.
@@ -27,11 +27,22 @@ namespace {
 constexpr char kPointerType[] = "polyref_keys";
 
 // The positions of the columns in the declaration.
-enum Column : int { kKey = 0, kParameter = 1 };
+enum Column : int { kKey, kType, kPosition, kParameter };
 
 struct KeyCursor : sqlite3_vtab_cursor {
-  const KeyParameter* parameter = nullptr;
-  size_t position = 0;
+  // Goes on to the first group that has keys left.
+  void SkipSpentGroups() {
+    while (!at_end() && key == group->keys->size()) {
+      ++group;
+      key = 0;
+    }
+  }
+  bool at_end() const { return group == end; }
+
+  const KeyGroup* group = nullptr;
+  const KeyGroup* end = nullptr;
+  size_t key = 0;  // within the group
+  int64_t row = 0;
 };
 
 KeyCursor& Cursor(sqlite3_vtab_cursor* cursor) {
@@ -41,7 +52,9 @@ KeyCursor& Cursor(sqlite3_vtab_cursor* cursor) {
 int Connect(sqlite3* connection, void*, int, const char* const*,
             sqlite3_vtab** table, char**) {
   const int code = sqlite3_declare_vtab(
-      connection, "CREATE TABLE t(polyref_key, polyref_parameter HIDDEN)");
+      connection,
+      "CREATE TABLE t(polyref_key, polyref_type, polyref_position,"
+      " polyref_parameter HIDDEN)");
   if (code != SQLITE_OK) return code;
   // Not for views and triggers of the database: the keys come from outside.
   sqlite3_vtab_config(connection, SQLITE_VTAB_DIRECTONLY);
@@ -81,27 +94,31 @@ int Close(sqlite3_vtab_cursor* cursor) {
   return SQLITE_OK;
 }
 
-int Filter(sqlite3_vtab_cursor* cursor, int, const char*, int,
+int Filter(sqlite3_vtab_cursor* base, int, const char*, int,
            sqlite3_value** values) {
-  Cursor(cursor).parameter = static_cast<const KeyParameter*>(
+  const auto* parameter = static_cast<const KeyParameter*>(
       sqlite3_value_pointer(values[0], kPointerType));
-  Cursor(cursor).position = 0;
+  KeyCursor& cursor = Cursor(base);
+  cursor.group = parameter == nullptr ? nullptr : parameter->data();
+  cursor.end =
+      parameter == nullptr ? nullptr : cursor.group + parameter->size();
+  cursor.key = 0;
+  cursor.row = 0;
+  cursor.SkipSpentGroups();
   return SQLITE_OK;
 }
 
 int Next(sqlite3_vtab_cursor* cursor) {
-  ++Cursor(cursor).position;
+  ++Cursor(cursor).key;
+  ++Cursor(cursor).row;
+  Cursor(cursor).SkipSpentGroups();
   return SQLITE_OK;
 }
 
-int Eof(sqlite3_vtab_cursor* cursor) {
-  const KeyParameter* parameter = Cursor(cursor).parameter;
-  return parameter == nullptr ||
-         Cursor(cursor).position >= parameter->keys->size();
-}
+int Eof(sqlite3_vtab_cursor* cursor) { return Cursor(cursor).at_end(); }
 
 int RowId(sqlite3_vtab_cursor* cursor, sqlite3_int64* id) {
-  *id = static_cast<sqlite3_int64>(Cursor(cursor).position);
+  *id = Cursor(cursor).row;
   return SQLITE_OK;
 }
 
@@ -118,18 +135,29 @@ void ResultDecimal(sqlite3_context* context, int64_t number) {
   ResultText(context, std::string_view(digits.data(), end), SQLITE_TRANSIENT);
 }
 
-std::string Upper(std::string text) {
+// NULL, which equals nothing, if the text is no integer as ToString writes it.
+void ResultIntegerOf(sqlite3_context* context, const std::string& text) {
+  const auto number = Canonical(KeyKind::kInt64, ObjectKey(text));
+  if (number && number->ToString() == text)
+    sqlite3_result_int64(context, number->int64());
+}
+
+void ResultUpper(sqlite3_context* context, const KeyGroup& group,
+                 std::string text) {
+  bool has_letters = false;
   for (char& c : text) {
-    if (c >= 'a' && c <= 'f') c = static_cast<char>(c - 'a' + 'A');
+    if (c < 'a' || c > 'f') continue;
+    c = static_cast<char>(c - 'a' + 'A');
+    has_letters = true;
   }
-  return text;
+  if (has_letters || !group.is_other_form)
+    ResultText(context, text, SQLITE_TRANSIENT);
 }
 
 // Writes key number `i` in its form.
-void ResultKey(sqlite3_context* context, const KeyParameter& parameter,
-               size_t i) {
-  const KeyList& keys = *parameter.keys;
-  switch (parameter.form) {
+void ResultKey(sqlite3_context* context, const KeyGroup& group, size_t i) {
+  const KeyList& keys = *group.keys;
+  switch (group.form) {
     case KeyForm::kInteger:
       return sqlite3_result_int64(context, keys.int64s()[i]);
     case KeyForm::kDecimalText:
@@ -139,16 +167,16 @@ void ResultKey(sqlite3_context* context, const KeyParameter& parameter,
     case KeyForm::kTextBlob:
       return sqlite3_result_blob64(context, keys.texts()[i].data(),
                                    keys.texts()[i].size(), SQLITE_STATIC);
+    case KeyForm::kTextInteger:
+      return ResultIntegerOf(context, keys.texts()[i]);
     case KeyForm::kUuidHex:
       return ResultText(context, keys.uuids()[i].ToHex(), SQLITE_TRANSIENT);
     case KeyForm::kUuidUpperHex:
-      return ResultText(context, Upper(keys.uuids()[i].ToHex()),
-                        SQLITE_TRANSIENT);
+      return ResultUpper(context, group, keys.uuids()[i].ToHex());
     case KeyForm::kUuidDashed:
       return ResultText(context, keys.uuids()[i].ToString(), SQLITE_TRANSIENT);
     case KeyForm::kUuidUpperDashed:
-      return ResultText(context, Upper(keys.uuids()[i].ToString()),
-                        SQLITE_TRANSIENT);
+      return ResultUpper(context, group, keys.uuids()[i].ToString());
     case KeyForm::kUuidBlob: {
       const std::string bytes = keys.uuids()[i].ToBytes();
       return sqlite3_result_blob64(context, bytes.data(), bytes.size(),
@@ -157,10 +185,15 @@ void ResultKey(sqlite3_context* context, const KeyParameter& parameter,
   }
 }
 
-int ReadColumn(sqlite3_vtab_cursor* cursor, sqlite3_context* context,
+int ReadColumn(sqlite3_vtab_cursor* base, sqlite3_context* context,
                int column) {
-  if (column == kKey) {
-    ResultKey(context, *Cursor(cursor).parameter, Cursor(cursor).position);
+  const KeyCursor& cursor = Cursor(base);
+  const KeyGroup& group = *cursor.group;
+  if (column == kKey) ResultKey(context, group, cursor.key);
+  if (column == kType) sqlite3_result_int64(context, group.type);
+  if (column == kPosition) {
+    sqlite3_result_int64(context,
+                         group.position + static_cast<int64_t>(cursor.key));
   }
   return SQLITE_OK;
 }
@@ -179,6 +212,14 @@ sqlite3_module MakeModule() {
   module.xColumn = ReadColumn;
   module.xRowid = RowId;
   return module;
+}
+
+int CompareBytes(void*, int a_size, const void* a, int b_size, const void* b) {
+  const std::string_view a_text(static_cast<const char*>(a),
+                                static_cast<size_t>(a_size));
+  const std::string_view b_text(static_cast<const char*>(b),
+                                static_cast<size_t>(b_size));
+  return a_text.compare(b_text);
 }
 
 bool HasAny(std::string_view text, std::string_view characters) {
@@ -235,18 +276,48 @@ std::optional<KeyFormFinding> KeyFormOf(KeyKind kind, const FieldValue& value) {
   return std::nullopt;
 }
 
+std::vector<KeyForm> FormsOf(KeyKind kind, Affinity affinity) {
+  const bool text = affinity == Affinity::kText;
+  const bool number =
+      affinity == Affinity::kInteger || affinity == Affinity::kNumeric;
+  switch (kind) {
+    case KeyKind::kInt64:
+      if (text) return {KeyForm::kDecimalText};
+      if (number) return {KeyForm::kInteger};
+      return {KeyForm::kInteger, KeyForm::kDecimalText};
+    case KeyKind::kText:
+      if (text) return {KeyForm::kText};
+      return {KeyForm::kText, KeyForm::kTextBlob, KeyForm::kTextInteger};
+    case KeyKind::kUuid:
+      break;
+  }
+  std::vector<KeyForm> forms = {KeyForm::kUuidDashed, KeyForm::kUuidHex,
+                                KeyForm::kUuidUpperDashed,
+                                KeyForm::kUuidUpperHex};
+  if (!text) forms.push_back(KeyForm::kUuidBlob);
+  return forms;
+}
+
 absl::Status AddKeysFunction(SqliteConnection& connection) {
   static const sqlite3_module module = MakeModule();
-  const int code = sqlite3_create_module_v2(
-      connection.get(), kKeysFunction.data(), &module, nullptr, nullptr);
+  int code = sqlite3_create_module_v2(connection.get(), kKeysFunction.data(),
+                                      &module, nullptr, nullptr);
+  // For UTF-8: SQLite converts what it compares, if the database is of another
+  // encoding. Its own BINARY takes the bytes as they are there.
+  if (code == SQLITE_OK) {
+    code = sqlite3_create_collation_v2(connection.get(), kBytesCollation.data(),
+                                       SQLITE_UTF8, nullptr, CompareBytes,
+                                       nullptr);
+  }
   if (code == SQLITE_OK) return absl::OkStatus();
   return absl::InternalError(
       Cat("SQLite does not take the table-valued function ", kKeysFunction,
-          ": ", std::string_view(sqlite3_errstr(code))));
+          " or the collation ", kBytesCollation, ": ",
+          std::string_view(sqlite3_errstr(code))));
 }
 
-void BindKeys(CompiledStatement& statement, const KeyParameter& keys) {
-  sqlite3_bind_pointer(statement.get(), 1, const_cast<KeyParameter*>(&keys),
+void BindKeys(CompiledStatement& statement, int i, const KeyParameter& keys) {
+  sqlite3_bind_pointer(statement.get(), i, const_cast<KeyParameter*>(&keys),
                        kPointerType, nullptr);
 }
 

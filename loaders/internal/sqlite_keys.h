@@ -1,23 +1,28 @@
 // Any number of keys as one parameter of a SQLite statement: the table-valued
-// function polyref_keys(?1), whose rows are the keys of a KeyList in the form
-// in which a key column stores them.
+// function polyref_keys(?1), whose rows are the keys of some KeyLists in the
+// forms in which a key column stores them.
 //
 //   SELECT ... FROM polyref_keys(?1) AS k CROSS JOIN t
 //     WHERE t.id = k.polyref_key
 //
 // The keys are read where they are; nothing is copied into the statement.
+//
+// Beside it, the collation polyref_bytes: the order of texts that polyref has,
+// by their bytes in UTF-8, whatever the encoding of the database.
 #ifndef POLYREF_LOADERS_INTERNAL_SQLITE_KEYS_H_
 #define POLYREF_LOADERS_INTERNAL_SQLITE_KEYS_H_
 
 #include <cstdint>
 #include <optional>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "polyref/cache/field.h"
 #include "polyref/cache/key_list.h"
 #include "polyref/cache/object_key.h"
 #include "polyref/loaders/internal/sqlite_connection.h"
+#include "polyref/loaders/internal/sqlite_schema_check.h"
 
 namespace polyref::cache_internal {
 
@@ -26,8 +31,9 @@ enum class KeyForm : uint8_t {
   kInteger,
   kDecimalText,  // an integer as text: '7'
   kText,
-  kTextBlob,  // the bytes of a text as a blob
-  kUuidHex,   // 32 characters
+  kTextBlob,     // the bytes of a text as a blob
+  kTextInteger,  // a text of digits as the integer that is written so: '7' as 7
+  kUuidHex,      // 32 characters
   kUuidUpperHex,
   kUuidDashed,  // 36 characters
   kUuidUpperDashed,
@@ -48,22 +54,38 @@ KeyFormFinding DefaultKeyForm(KeyKind kind);
 // What one value of a key column shows; empty if it is no key of `kind`.
 std::optional<KeyFormFinding> KeyFormOf(KeyKind kind, const FieldValue& value);
 
-// The columns of polyref_keys, apart from the rowid, which is the position of
-// the key in the list.
-inline constexpr std::string_view kKeysFunction = "polyref_keys";
-inline constexpr std::string_view kKeyColumn = "polyref_key";
+// All forms that keys of `kind` may have in a column, where a value is in one
+// of them only: what the column would convert is left out.
+std::vector<KeyForm> FormsOf(KeyKind kind, Affinity affinity);
 
-// What the parameter of polyref_keys points to.
-struct KeyParameter {
+inline constexpr std::string_view kKeysFunction = "polyref_keys";
+// Its columns: the key, the number of its content type, and its position.
+inline constexpr std::string_view kKeyColumn = "polyref_key";
+inline constexpr std::string_view kTypeColumn = "polyref_type";
+inline constexpr std::string_view kPositionColumn = "polyref_position";
+
+inline constexpr std::string_view kBytesCollation = "polyref_bytes";
+
+// A list of keys in one form.
+struct KeyGroup {
   const KeyList* keys;
   KeyForm form;  // one for keys of that kind
+  // Of the first key; those of the others follow.
+  int64_t position = 0;
+  int64_t type = 0;
+  // Another group has these keys in another form. What would be the same in
+  // both, a UUID of digits only in either case, is NULL in this one.
+  bool is_other_form = false;
 };
 
-// Makes polyref_keys known to the connection.
+// What the parameter of polyref_keys points to.
+using KeyParameter = std::vector<KeyGroup>;
+
+// Makes polyref_keys and polyref_bytes known to the connection.
 absl::Status AddKeysFunction(SqliteConnection& connection);
 
-// Binds ?1. `keys` and what it points to must outlive the run.
-void BindKeys(CompiledStatement& statement, const KeyParameter& keys);
+// Binds ?i. `keys` and what it points to must outlive the run.
+void BindKeys(CompiledStatement& statement, int i, const KeyParameter& keys);
 
 }  // namespace polyref::cache_internal
 

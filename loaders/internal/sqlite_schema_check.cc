@@ -229,13 +229,20 @@ void TableCheck::CheckColumn(const RowMapper& mapper,
 
 absl::StatusOr<Table> TableCheck::ReadTable(const std::string& name) {
   Table table = {.name = name, .columns = {}};
+  const std::string indexed =
+      Cat("EXISTS (SELECT 1 FROM pragma_index_list(", Literal(name),
+          ") AS i, pragma_index_info(i.name) AS c WHERE NOT i.partial AND "
+          "c.seqno < 2 AND c.name = t.name) OR EXISTS (SELECT 1 FROM "
+          "sqlite_master AS v WHERE v.type = 'view' AND v.name = ",
+          Literal(name), " COLLATE NOCASE)");
   const absl::Status status = database_.Read(
       // Columns with hidden = 1 are the arguments of table-valued functions.
-      Cat("SELECT name, type FROM pragma_table_xinfo(", Literal(name),
-          ") WHERE hidden <> 1 ORDER BY cid"),
+      Cat("SELECT name, type, ", indexed, " FROM pragma_table_xinfo(",
+          Literal(name), ") AS t WHERE hidden <> 1 ORDER BY cid"),
       [&](std::span<const FieldValue> row) {
-        table.columns.push_back(
-            {std::string(TextOf(row[0])), std::string(TextOf(row[1]))});
+        table.columns.push_back({std::string(TextOf(row[0])),
+                                 std::string(TextOf(row[1])),
+                                 row[2].integer != 0});
         return absl::OkStatus();
       });
   if (!status.ok()) return status;
@@ -269,6 +276,12 @@ Affinity AffinityOf(std::string_view declared_type) {
   if (has("BLOB")) return Affinity::kBlob;
   if (has("REAL") || has("FLOA") || has("DOUB")) return Affinity::kReal;
   return Affinity::kNumeric;
+}
+
+Affinity AffinityOf(const RowMapper::Column& column, const Table& table,
+                    const SqliteStatement& custom) {
+  if (custom.columns.contains(column.field)) return Affinity::kNone;
+  return AffinityOf(table.Find(column.name)->declared_type);
 }
 
 bool SameName(std::string_view a, std::string_view b) {

@@ -32,6 +32,9 @@ Affinity AffinityOf(std::string_view declared_type);
 struct TableColumn {
   std::string name;
   std::string declared_type;
+  // Whether an index may find rows by it: it comes first or second in one. Of a
+  // view it is not known, and true.
+  bool indexed = false;
 };
 
 // A table or view.
@@ -42,6 +45,11 @@ struct Table {
   std::string name;
   std::vector<TableColumn> columns;  // none: there is no such table
 };
+
+// What the column does to its values; nothing is known of an expression that
+// fills it instead.
+Affinity AffinityOf(const RowMapper::Column& column, const Table& table,
+                    const SqliteStatement& custom);
 
 // Names are equal in SQLite whatever the case of their ASCII letters.
 bool SameName(std::string_view a, std::string_view b);

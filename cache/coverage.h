@@ -1,0 +1,118 @@
+// Coverage: how much of each parent's list is in memory.
+//
+// Which objects are in a list follows from their references, and is stored
+// nowhere else. What does not follow from them is whether there are more in the
+// database: that is coverage. Of one parent it is
+//
+//   unknown   some children may be in memory, some not
+//   complete  all are
+//   up to     in some order, all are that come no later than a certain place:
+//             the first ten, and what is put before the tenth
+//   a count   so many there are
+//
+// A put or an erased child needs no care: it is in memory, or known to be gone,
+// so all that was covered is. What takes coverage away is a child of which
+// nothing is known any more:
+//
+//  - evicted: it is what it was, so its parent's list alone has a gap;
+//  - invalidated: it may have moved to any parent, so every list that was
+//    covered before has one, until the child is known again. (Not for a
+//    reference that is immutable, of a child that was in memory.)
+//
+// Like objects, coverage is seen by readers as of a write: what was covered
+// when a reader began stays covered for it.
+#ifndef POLYREF_CACHE_COVERAGE_H_
+#define POLYREF_CACHE_COVERAGE_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "polyref/cache/internal/floors.h"
+#include "polyref/cache/list_order.h"
+#include "polyref/cache/list_request.h"
+#include "polyref/cache/object_key.h"
+
+namespace polyref::cache_internal {
+
+// What is covered of one list.
+struct Extent {
+  enum class Kind : uint8_t { kUnknown, kComplete, kUpTo };
+  Kind kind = Kind::kUnknown;
+  // If kUpTo: the place in the order that was asked for.
+  std::shared_ptr<const ListOrder::Place> place = nullptr;
+};
+
+// The coverage of all lists over one reference. Thread-compatible. Cost of a
+// call: a hash lookup, and at most kMaxLost comparisons.
+class CoverageTable {
+ public:
+  // What a reader at `at` may rely on, for a list in `order`. REQUIRES: `at` is
+  // now, or a reader is open that was opened then or before.
+  Extent Find(const ListParent& parent, const ListOrder& order,
+              Sequence at) const;
+  std::optional<int64_t> FindCount(const ListParent& parent, Sequence at) const;
+
+  // A load that began after write `since` covers the list. A count stands until
+  // the next write to the child type.
+  void SetComplete(const ListParent& parent, Sequence since);
+  void SetUpTo(const ListParent& parent, const ListOrder& order,
+               std::shared_ptr<const ListOrder::Place> place, Sequence since);
+  void SetCount(const ListParent& parent, int64_t count, Sequence since);
+
+  // At write `now` nothing is known any more of: a child of that parent; a
+  // child whose parent is not known; any child. `oldest` is the write as of
+  // which the oldest reader reads.
+  void Leave(const ListParent& parent, Sequence now);
+  void Lose(const ObjectKey& child, Sequence now, Sequence oldest);
+  void LoseAll(Sequence now, Sequence oldest);
+
+  // The child is known again, wherever it is now.
+  void Regain(const ObjectKey& child) {
+    if (!lost_.empty()) lost_.erase(child);
+  }
+
+  // A write changed some child: counts are out of date.
+  void Touch(Sequence now) { last_touch_ = now; }
+
+  // Parents of whose lists anything is remembered.
+  size_t size() const { return lists_.size(); }
+
+ private:
+  // So many lost children are remembered one by one; after that every list has
+  // to be asked for again.
+  static constexpr size_t kMaxLost = 64;
+  static constexpr Sequence kNever = std::numeric_limits<Sequence>::max();
+
+  // From write `since` until before write `until`.
+  struct Span {
+    Sequence since = 0;
+    Sequence until = 0;  // an empty span
+  };
+  struct UpTo {
+    ListOrder order;
+    std::shared_ptr<const ListOrder::Place> place;
+    Span span;
+  };
+  struct Known {
+    Span complete;
+    std::vector<UpTo> up_to;  // one for an order
+    int64_t count = 0;
+    Span counted;
+  };
+
+  bool Covers(const Span& span, Sequence at) const;
+
+  absl::flat_hash_map<ListParent, Known> lists_;
+  absl::flat_hash_map<ObjectKey, Sequence> lost_;
+  Floors floors_;
+  Sequence last_touch_ = 0;
+};
+
+}  // namespace polyref::cache_internal
+
+#endif  // POLYREF_CACHE_COVERAGE_H_

@@ -1,0 +1,272 @@
+// A list is read in four steps: the children that the session sees; of a
+// many-to-many, the members behind those links; the condition; order, offset
+// and limit. The last needs to know how far the children are known at all
+// (their extent): from a load of this session, or as the cache knew it when the
+// session began, or as it knows it now.
+//
+//  1. What is read is all that was asked for: if what is known does not reach
+//     so far, nothing is read.
+//  2. Once read, a list stays the same until the session itself writes, adopts
+//     rows or refreshes. Then it is read again from what was known before.
+//  3. A child belongs to a list if its reference, in the version this session
+//     sees, points at the parent.
+#include "polyref/cache/internal/session_lists.h"
+
+#include <algorithm>
+
+#include "absl/container/flat_hash_set.h"
+#include "absl/hash/hash.h"
+#include "polyref/cache/internal/reference.h"
+#include "polyref/cache/internal/text.h"
+
+namespace polyref::cache_internal {
+
+using State = IdentityMap::State;
+using Objects = std::vector<const void*>;
+
+namespace {
+
+void Sort(const ListOrder& order, Objects& objects) {
+  std::sort(objects.begin(), objects.end(), [&](const void* a, const void* b) {
+    return order.Compare(a, b) < 0;
+  });
+}
+
+}  // namespace
+
+const ListResult* SessionLists::Find(const Query& query,
+                                     const ListParent& parent) {
+  Entry* entry = FindEntry(*query, parent);
+  if (entry != nullptr && entry->result != nullptr &&
+      entry->result->outcome == Outcome::kLoaded &&
+      entry->generation == session_.generation()) {
+    return entry->result;
+  }
+  std::optional<Objects> members = Read(*query, parent);
+  if (!members) return nullptr;
+  Entry& settled = EntryOf(query, parent);
+  settled.result = &Keep(*std::move(members));
+  settled.generation = session_.generation();
+  settled.failed_run = 0;
+  return settled.result;
+}
+
+const SessionLists::Query* SessionLists::FindQuery(
+    const ListRelation& list, std::string_view slot, bool count,
+    const ListParent& parent) const {
+  const Entry* entry = FindEntry(list, slot, count, parent);
+  return entry == nullptr ? nullptr : &entry->query;
+}
+
+std::optional<Objects> SessionLists::FindLinks(const ListQuery& query,
+                                               const ListParent& parent) {
+  const auto is_complete = [](const Extent& extent) {
+    return extent.kind == Extent::Kind::kComplete;
+  };
+  const Entry* entry = FindEntry(query, parent);
+  if ((entry == nullptr || !is_complete(entry->extent)) &&
+      !session_.FindExtent(query, parent, is_complete))
+    return std::nullopt;
+  Objects links = ChildrenOf(query.load, parent);
+  Sort(query.load.order, links);
+  return links;
+}
+
+std::optional<int64_t> SessionLists::FindCount(const Query& query,
+                                               const ListParent& parent) {
+  Entry& entry = EntryOf(query, parent);
+  if (entry.count && entry.generation == session_.generation())
+    return entry.count;
+  entry.count.reset();
+  entry.generation = session_.generation();
+  if (const std::optional<Objects> members = Read(*query, parent)) {
+    entry.count = static_cast<int64_t>(members->size());
+  } else if (!query->where && query->member_key == nullptr) {
+    entry.count = session_.FindCount(*query, parent);
+  }
+  return entry.count;
+}
+
+void SessionLists::Settle(const Query& query, const ListParent& parent,
+                          const Extent& extent, std::optional<int64_t> count) {
+  Entry& entry = EntryOf(query, parent);
+  entry.extent = extent;
+  entry.count = count;
+  entry.result = nullptr;
+  entry.generation = session_.generation();
+  entry.failed_run = 0;
+}
+
+const ListResult& SessionLists::SetFailure(const Query& query,
+                                           const ListParent& parent,
+                                           const absl::Status& status,
+                                           uint64_t run, bool under_way) {
+  Entry& entry = EntryOf(query, parent);
+  const std::string& type = session_.cache().schema.type(parent.type).name();
+  entry.result = &Keep(
+      Outcome::kLoadError,
+      absl::Status(status.code(), Cat("loading ", type, ".", query->list->name,
+                                      " of ", type, " ", parent.key.ToString(),
+                                      ": ", std::string(status.message()))));
+  entry.failed_run = run;
+  entry.under_way = under_way;
+  return *entry.result;
+}
+
+std::optional<SessionLists::Failure> SessionLists::FindFailure(
+    const ListQuery& query, const ListParent& parent) const {
+  const Entry* entry =
+      FindEntry(*query.list, query.slot, query.count_only, parent);
+  if (entry == nullptr || entry->failed_run == 0) return std::nullopt;
+  return Failure{entry->result, entry->failed_run, entry->under_way};
+}
+
+const ListResult& SessionLists::Keep(Objects members) {
+  Kept& kept = kept_.emplace_back();
+  kept.members = std::move(members);
+  kept.result = {.members = kept.members.data(),
+                 .size = kept.members.size(),
+                 .outcome = Outcome::kLoaded,
+                 .status = absl::OkStatus()};
+  return kept.result;
+}
+
+const ListResult& SessionLists::Keep(Outcome outcome, absl::Status status) {
+  Kept& kept = kept_.emplace_back();
+  kept.result.outcome = outcome;
+  kept.result.status = std::move(status);
+  return kept.result;
+}
+
+size_t SessionLists::SlotOf(std::string_view name) const {
+  return std::find(slot_names_.begin(), slot_names_.end(), name) -
+         slot_names_.begin();
+}
+
+const SessionLists::Entry* SessionLists::FindEntry(
+    const ListRelation& list, std::string_view slot, bool count,
+    const ListParent& parent) const {
+  const auto it = slots_.find(SlotKey{&list, SlotOf(slot), count, parent});
+  return it == slots_.end() ? nullptr : &it->second;
+}
+
+// Null also if the slot has been settled by another query.
+SessionLists::Entry* SessionLists::FindEntry(const ListQuery& query,
+                                             const ListParent& parent) {
+  auto* entry = const_cast<Entry*>(
+      FindEntry(*query.list, query.slot, query.count_only, parent));
+  if (entry == nullptr) return nullptr;
+  const bool same = entry->query.get() == &query || *entry->query == query;
+  return same ? entry : nullptr;
+}
+
+SessionLists::Entry& SessionLists::EntryOf(const Query& query,
+                                           const ListParent& parent) {
+  const size_t slot = SlotOf(query->slot);
+  if (slot == slot_names_.size()) slot_names_.push_back(query->slot);
+  Entry& entry = slots_[SlotKey{query->list, slot, query->count_only, parent}];
+  if (entry.query == nullptr || !(*entry.query == *query))
+    entry = Entry{.query = query, .extent = {}, .count = {}};
+  return entry;
+}
+
+std::optional<Objects> SessionLists::Read(const ListQuery& query,
+                                          const ListParent& parent) {
+  std::optional<Objects> members;
+  const auto read = [&](const Extent& extent) {
+    members = ReadWithin(query, parent, extent);
+    return members.has_value();
+  };
+  const Entry* entry = FindEntry(query, parent);
+  if (entry != nullptr && read(entry->extent)) return members;
+  session_.FindExtent(query, parent, read);
+  return members;
+}
+
+std::optional<Objects> SessionLists::ReadWithin(const ListQuery& query,
+                                                const ListParent& parent,
+                                                const Extent& extent) {
+  const bool complete = extent.kind == Extent::Kind::kComplete;
+  if (extent.kind == Extent::Kind::kUnknown) return std::nullopt;
+  if (!complete && (query.reach() == 0 || query.member_key != nullptr))
+    return std::nullopt;
+  Objects members = ChildrenOf(query.load, parent);
+  if (query.member_key != nullptr) {
+    std::optional<Objects> behind = MembersOf(query, std::move(members));
+    if (!behind) return std::nullopt;
+    members = *std::move(behind);
+  }
+  if (query.where) {
+    std::erase_if(members, [&](const void* member) {
+      return !query.where->Holds(member);
+    });
+  }
+  if (!complete) {
+    std::erase_if(members, [&](const void* member) {
+      return query.order.Compare(member, *extent.place) > 0;
+    });
+    if (members.size() < query.reach()) return std::nullopt;
+  }
+  if (!query.in_link_order) Sort(query.order, members);
+  if (query.limit > 0) {
+    members.resize(std::min(members.size(), query.reach()));
+    members.erase(members.begin(),
+                  members.begin() + std::min(members.size(), query.offset));
+  }
+  return members;
+}
+
+Objects SessionLists::ChildrenOf(const ListRequest& load,
+                                 const ListParent& parent) {
+  const ContentType& child = *load.child;
+  const Schema& schema = session_.cache().schema;
+  Objects children;
+  const auto add = [&](const void* candidate) {
+    const View view = session_.Find(child.id(), child.KeyOf(candidate));
+    if (view.object != nullptr &&
+        ParentOf(schema, *load.reference, view.object) == parent)
+      children.push_back(view.object);
+  };
+  session_.cache()
+      .map.indexes(child.id())
+      .ForEachChild(*load.reference, parent, add);
+  if (const SecondaryIndex* own = OwnChildrenOf(load))
+    own->ForEach(absl::Hash<ListParent>()(parent), add);
+  // Several versions of a child lead to the one that is seen.
+  std::sort(children.begin(), children.end());
+  children.erase(std::unique(children.begin(), children.end()), children.end());
+  return children;
+}
+
+const SecondaryIndex* SessionLists::OwnChildrenOf(const ListRequest& load) {
+  if (!session_.HasOwnObjects(load.child->id())) return nullptr;
+  OwnChildren& own = own_children_[load.reference];
+  if (own.generation == session_.generation()) return &own.children;
+  own.generation = session_.generation();
+  own.children = SecondaryIndex();
+  session_.ForEachOwnObject(load.child->id(), [&](const void* object) {
+    const auto parent =
+        ParentOf(session_.cache().schema, *load.reference, object);
+    if (parent) own.children.Add(absl::Hash<ListParent>()(*parent), object);
+  });
+  return &own.children;
+}
+
+std::optional<Objects> SessionLists::MembersOf(const ListQuery& query,
+                                               Objects links) {
+  const ContentType& type = query.order.type();
+  Sort(query.load.order, links);
+  Objects members;
+  absl::flat_hash_set<const void*> seen;
+  for (const void* link : links) {
+    const auto key = ParentOf(session_.cache().schema, *query.member_key, link);
+    if (!key) continue;
+    const View view = session_.Find(type.id(), key->key);
+    if (view.state == State::kUnknown) return std::nullopt;
+    if (view.object != nullptr && seen.insert(view.object).second)
+      members.push_back(view.object);
+  }
+  return members;
+}
+
+}  // namespace polyref::cache_internal

@@ -1,0 +1,152 @@
+// The lists of a session: what it has read of them, and what it can read from
+// memory.
+#ifndef POLYREF_CACHE_INTERNAL_SESSION_LISTS_H_
+#define POLYREF_CACHE_INTERNAL_SESSION_LISTS_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/status.h"
+#include "polyref/cache/coverage.h"
+#include "polyref/cache/internal/list_query.h"
+#include "polyref/cache/internal/secondary_index.h"
+#include "polyref/cache/internal/session_view.h"
+#include "polyref/cache/list.h"
+#include "polyref/cache/list_request.h"
+
+namespace polyref::cache_internal {
+
+// Thread-compatible. Results live as long as the session. Cost of a list that
+// was read before: a hash lookup.
+class SessionLists {
+ public:
+  using Query = std::shared_ptr<const ListQuery>;
+
+  explicit SessionLists(SessionView& session) : session_(session) {}
+
+  // What the session reads of the parent's list by `query`; null if memory does
+  // not know enough of it, or loading it failed.
+  const ListResult* Find(const Query& query, const ListParent& parent);
+
+  // The query that was last settled for this list and slot of the parent; null
+  // if there was none. A count has slots of its own.
+  const Query* FindQuery(const ListRelation& list, std::string_view slot,
+                         bool count, const ListParent& parent) const;
+
+  // The links behind a many-to-many, if all of them are known.
+  std::optional<std::vector<const void*>> FindLinks(const ListQuery& query,
+                                                    const ListParent& parent);
+
+  // From now on `query` is what its slot reads of the parent's list.
+  void Choose(const Query& query, const ListParent& parent) {
+    EntryOf(query, parent);
+  }
+
+  // The number of members; empty if memory does not know it.
+  std::optional<int64_t> FindCount(const Query& query,
+                                   const ListParent& parent);
+
+  // A load found this. From now on `query` is what the slot reads.
+  void Settle(const Query& query, const ListParent& parent,
+              const Extent& extent, std::optional<int64_t> count);
+  // Loading it failed in that run, with `status`. With `under_way`, try again
+  // later.
+  const ListResult& SetFailure(const Query& query, const ListParent& parent,
+                               const absl::Status& status, uint64_t run,
+                               bool under_way);
+  struct Failure {
+    const ListResult* result;
+    uint64_t run;
+    bool under_way;
+  };
+  std::optional<Failure> FindFailure(const ListQuery& query,
+                                     const ListParent& parent) const;
+
+  // Takes over what another session has read. It must outlive this one.
+  void Borrow(const SessionLists& other) {
+    slot_names_ = other.slot_names_;
+    slots_ = other.slots_;
+  }
+
+  // Everything is read again.
+  void Clear() { slots_.clear(); }
+
+  // The names of all slots; the first is "".
+  const std::vector<std::string>& slot_names() const { return slot_names_; }
+
+  // Keeps a result for the session.
+  const ListResult& Keep(std::vector<const void*> members);
+  const ListResult& Keep(Outcome outcome, absl::Status status);
+
+ private:
+  struct SlotKey {
+    const ListRelation* list;
+    size_t slot;  // in slot_names_
+    bool count;
+    ListParent parent;
+    friend bool operator==(const SlotKey&, const SlotKey&) = default;
+    template <typename H>
+    friend H AbslHashValue(H h, const SlotKey& key) {
+      return H::combine(std::move(h), key.list, key.slot, key.count,
+                        key.parent);
+    }
+  };
+  struct Entry {
+    Query query;
+    Extent extent;  // that a load of this session found
+    std::optional<int64_t> count;
+    const ListResult* result = nullptr;
+    uint64_t generation = 0;  // of the session, at result and count
+    uint64_t failed_run = 0;  // 0: it did not fail
+    bool under_way = false;
+  };
+  // The objects of one type that only this session has, by what they point at.
+  struct OwnChildren {
+    uint64_t generation = 0;  // 0: never filled
+    SecondaryIndex children;
+  };
+  struct Kept {
+    std::vector<const void*> members;
+    ListResult result;
+  };
+
+  Entry* FindEntry(const ListQuery& query, const ListParent& parent);
+  const Entry* FindEntry(const ListRelation& list, std::string_view slot,
+                         bool count, const ListParent& parent) const;
+  Entry& EntryOf(const Query& query, const ListParent& parent);
+  // The position of a slot's name; slot_names_.size() if it is not there.
+  size_t SlotOf(std::string_view name) const;
+
+  // The members by `query`; empty if what is known does not suffice.
+  std::optional<std::vector<const void*>> Read(const ListQuery& query,
+                                               const ListParent& parent);
+  std::optional<std::vector<const void*>> ReadWithin(const ListQuery& query,
+                                                     const ListParent& parent,
+                                                     const Extent& extent);
+  // All objects the session sees that point at `parent`, in order of their
+  // keys' addresses.
+  std::vector<const void*> ChildrenOf(const ListRequest& load,
+                                      const ListParent& parent);
+  const SecondaryIndex* OwnChildrenOf(const ListRequest& load);
+  // What links point at, in their order; empty if one of them is not known.
+  std::optional<std::vector<const void*>> MembersOf(
+      const ListQuery& query, std::vector<const void*> links);
+
+  SessionView& session_;
+  std::vector<std::string> slot_names_ = {""};
+  absl::flat_hash_map<SlotKey, Entry> slots_;
+  absl::flat_hash_map<const Relation*, OwnChildren> own_children_;
+  std::deque<Kept> kept_;
+};
+
+}  // namespace polyref::cache_internal
+
+#endif  // POLYREF_CACHE_INTERNAL_SESSION_LISTS_H_

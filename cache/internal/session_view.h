@@ -1,0 +1,181 @@
+// What a session sees: the identity map as of its beginning, under a layer of
+// its own. Beside it: its lists, the cohorts of what it has read, the
+// references that a condition left out, and the loads that nothing had planned.
+//
+// The layer holds what only this session knows: the rows it adopted, what it
+// wrote itself, objects it loaded that could not be cached, and what it has
+// taken from after its beginning because nothing was known before. Most
+// sessions have an empty layer for most types; a read then costs the lookup in
+// the map alone.
+#ifndef POLYREF_CACHE_INTERNAL_SESSION_VIEW_H_
+#define POLYREF_CACHE_INTERNAL_SESSION_VIEW_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/status.h"
+#include "polyref/cache/coverage.h"
+#include "polyref/cache/identity_map.h"
+#include "polyref/cache/internal/cache_state.h"
+#include "polyref/cache/internal/list_query.h"
+#include "polyref/cache/internal/row_span.h"
+#include "polyref/cache/list_request.h"
+#include "polyref/cache/object_key.h"
+
+namespace polyref::cache_internal {
+
+using View = IdentityMap::View;
+
+// Thread-compatible. Keys are canonical.
+class SessionView {
+ public:
+  explicit SessionView(CacheState& cache)
+      : cache_(cache),
+        opened_(cache.map.OpenReader()),
+        snapshot_(opened_),
+        layers_(cache.schema.types().size()) {}
+  ~SessionView() { cache_.map.CloseReader(opened_); }
+
+  // Sees what `other` sees, from now on apart from it. Borrows from it: it must
+  // outlive this one.
+  void Borrow(const SessionView& other);
+
+  SessionView(const SessionView&) = delete;
+  SessionView& operator=(const SessionView&) = delete;
+
+  CacheState& cache() const { return cache_; }
+
+  // What this session knows of the key. The same answer every time, once it is
+  // not kUnknown. Cost: one hash lookup; two where the session's own layer has
+  // entries for the type.
+  View Find(ContentTypeId type, const ObjectKey& key);
+
+  // From now on a reference to one of `rows` resolves to that row. Of two rows
+  // with one key the first stands. Returns false if there is nothing new. Cost:
+  // O(1); the rows are indexed when a reference to their type is first
+  // followed.
+  bool Adopt(ContentTypeId type, RowSpan rows);
+
+  // The session wrote this itself: it goes before all else.
+  void SetWritten(ContentTypeId type, const ObjectKey& key, View view);
+
+  // Sets what the session sees of a key, unless it has something of its own for
+  // it already. Returns what it sees.
+  View Settle(ContentTypeId type, const ObjectKey& key, View view);
+
+  // Settles on an object that the map did not take, and owns it from now on.
+  View Keep(ContentTypeId type, const ObjectKey& key, ObjectPtr object);
+
+  // Settles on what the map has, if the session could not see it otherwise: it
+  // is from after its beginning.
+  View Accept(ContentTypeId type, const ObjectKey& key, View view);
+
+  // Changes whenever the session's own actions change what it sees: a write of
+  // its own, rows it adopts, a refresh.
+  uint64_t generation() const { return generation_; }
+
+  // Whether the session sees writes up to that one.
+  bool Sees(Sequence write) const { return write <= snapshot_; }
+
+  // How many writes there were since what the session sees, its own included.
+  Sequence writes_since() const { return cache_.map.now() - snapshot_; }
+
+  // ---- What lists and indexes are read from. ----
+
+  // Offers accept(extent) what the cache knew of the list when the session
+  // began, then what it knows now, until one is accepted. Returns whether.
+  template <typename Accept>
+  bool FindExtent(const ListQuery& query, const ListParent& parent,
+                  Accept&& accept) const {
+    const CoverageTable& coverage = CoverageOf(query);
+    const Sequence now = cache_.map.now();
+    return accept(coverage.Find(parent, query.order, snapshot_)) ||
+           (now != snapshot_ &&
+            accept(coverage.Find(parent, query.order, now)));
+  }
+  // The same of a count.
+  std::optional<int64_t> FindCount(const ListQuery& query,
+                                   const ListParent& parent) const;
+
+  // Objects of a type that only this session has: rows it adopted, and what it
+  // loaded but could not cache.
+  bool HasOwnObjects(ContentTypeId type) const {
+    const Layer& own = layers_[static_cast<size_t>(type)];
+    return !own.rows.empty() || !own.unindexed.empty() || !own.kept.empty();
+  }
+  template <typename Visit>
+  void ForEachOwnObject(ContentTypeId type, Visit&& visit) {
+    Layer& own = layer(type);
+    IndexRows(cache_.schema.type(type), own);
+    for (const auto& [key, view] : own.rows) visit(view.object);
+    for (const void* object : own.kept) visit(object);
+  }
+
+  // The objects in memory, as this session sees them, that have these values in
+  // an index; an object may come twice.
+  std::vector<const void*> FindByIndex(ContentTypeId type,
+                                       const IndexDescription& index,
+                                       std::span<const Scalar> values);
+
+  // All objects of a type that this session sees. Cost: a walk over the type.
+  std::vector<const void*> ObjectsInMemory(ContentTypeId type);
+
+  // ---- Failed loads, remembered here and nowhere else. ----
+
+  struct Failure {
+    uint64_t run;  // the load that failed
+    absl::Status status;
+    bool under_way = false;  // no failure of a loader: try again later
+  };
+  void SetFailure(ContentTypeId type, const ObjectKey& key, Failure failure);
+  // The last failure to load the key, or null.
+  const Failure* FindFailure(ContentTypeId type, const ObjectKey& key) const;
+
+  void Refresh();
+
+ private:
+  struct Layer {
+    std::vector<RowSpan> unindexed;
+    RowSpan last_adopted;
+    // The first that has a key decides.
+    absl::flat_hash_map<ObjectKey, View> writes;
+    absl::flat_hash_map<ObjectKey, View> rows;  // adopted
+    absl::flat_hash_map<ObjectKey, View> views;
+    absl::flat_hash_map<ObjectKey, Failure> failures;
+    // Objects that the map did not take; kept_ owns them.
+    std::vector<const void*> kept;
+
+    bool empty() const {
+      return views.empty() && rows.empty() && unindexed.empty() &&
+             writes.empty();
+    }
+  };
+
+  Layer& layer(ContentTypeId type) {
+    return layers_[static_cast<size_t>(type)];
+  }
+  // What the layer says of the key, or null.
+  const View* FindOwn(ContentTypeId type, const ObjectKey& key);
+  void IndexRows(const ContentType& type, Layer& layer);
+  const CoverageTable& CoverageOf(const ListQuery& query) const;
+
+  CacheState& cache_;
+  // The map keeps alive what was to be seen then.
+  const Sequence opened_;
+  // What the session sees of the map; later than opened_ after a Refresh.
+  Sequence snapshot_;
+  std::vector<Layer> layers_;  // by content type id
+  std::vector<ObjectPtr> kept_;
+  uint64_t generation_ = 1;
+};
+
+}  // namespace polyref::cache_internal
+
+#endif  // POLYREF_CACHE_INTERNAL_SESSION_VIEW_H_

@@ -1,0 +1,152 @@
+#include "polyref/cache/internal/type_indexes.h"
+
+#include <algorithm>
+#include <optional>
+#include <string_view>
+#include <variant>
+
+#include "polyref/cache/internal/check.h"
+#include "polyref/cache/internal/reference.h"
+#include "polyref/cache/internal/text.h"
+
+namespace polyref::cache_internal {
+namespace {
+
+size_t HashOfParent(const ListParent& parent) {
+  return absl::Hash<ListParent>()(parent);
+}
+
+// Equal scalars have equal hashes, also an integer and the double it equals.
+size_t HashOfScalar(const Scalar& scalar) {
+  if (const auto* text = std::get_if<std::string_view>(&scalar))
+    return absl::Hash<absl::string_view>()(ToAbsl(*text));
+  if (const auto* uuid = std::get_if<Uuid>(&scalar))
+    return absl::Hash<Uuid>()(*uuid);
+  if (const auto* number = std::get_if<int64_t>(&scalar))
+    return absl::Hash<double>()(static_cast<double>(*number));
+  if (const auto* number = std::get_if<double>(&scalar))
+    return absl::Hash<double>()(*number);
+  return 0;
+}
+
+}  // namespace
+
+TypeIndexes::TypeIndexes(const Schema& schema, const ContentType& type)
+    : schema_(schema), type_(type), matches_(type.indexes().size()) {
+  for (const ContentType& parent : schema.types()) {
+    for (const ListRelation& list : parent.lists()) {
+      if (&schema.ChildOf(list) != &type) continue;
+      const Relation& reference = schema.ReferenceOf(list);
+      if (HasLists(reference)) continue;
+      references_.push_back(std::make_unique<Reference>());
+      references_.back()->relation = &reference;
+    }
+  }
+}
+
+void TypeIndexes::Add(const void* object) {
+  for (const auto& reference : references_) {
+    const auto parent = ParentOf(schema_, *reference->relation, object);
+    if (parent) reference->children.Add(HashOfParent(*parent), object);
+  }
+  for (size_t i = 0; i < matches_.size(); ++i)
+    matches_[i].Add(HashOf(ValuesOf(type_.indexes()[i], object)), object);
+}
+
+void TypeIndexes::Remove(const void* object) {
+  for (const auto& reference : references_) reference->children.Remove(object);
+  for (SecondaryIndex& matches : matches_) matches.Remove(object);
+}
+
+void TypeIndexes::Know(const ObjectKey& child) {
+  for (const auto& reference : references_) reference->coverage.Regain(child);
+}
+
+void TypeIndexes::Touch(Sequence now) {
+  for (const auto& reference : references_) reference->coverage.Touch(now);
+}
+
+void TypeIndexes::Forget(const ObjectKey& child, const void* object,
+                         bool unchanged, Sequence now, Sequence oldest) {
+  for (const auto& reference : references_) {
+    const bool stays = unchanged || reference->relation->immutable;
+    if (object == nullptr || !stays) {
+      // A key that was known to have no row, and did not change, has none.
+      if (!unchanged) reference->coverage.Lose(child, now, oldest);
+      continue;
+    }
+    const auto parent = ParentOf(schema_, *reference->relation, object);
+    if (parent) reference->coverage.Leave(*parent, now);
+  }
+}
+
+void TypeIndexes::ForgetAll(Sequence now, Sequence oldest) {
+  for (const auto& reference : references_)
+    reference->coverage.LoseAll(now, oldest);
+}
+
+std::vector<Scalar> TypeIndexes::ValuesOf(const IndexDescription& index,
+                                          const void* object) {
+  std::vector<Scalar> values;
+  for (const IndexDescription::Part& part : index.parts)
+    values.push_back(part.read(static_cast<const char*>(object) + part.offset));
+  return values;
+}
+
+const TypeIndexes::Reference* TypeIndexes::Find(
+    const Relation& reference) const {
+  for (const auto& candidate : references_) {
+    if (candidate->relation == &reference) return candidate.get();
+  }
+  return nullptr;
+}
+
+const TypeIndexes::Reference& TypeIndexes::Of(const Relation& reference) const {
+  const Reference* found = Find(reference);
+  POLYREF_CHECK(found != nullptr,
+                "no list over " + type_.name() + "." + reference.name);
+  return *found;
+}
+
+size_t TypeIndexes::HashOf(std::span<const Scalar> values) {
+  size_t hash = 0;
+  for (const Scalar& value : values)
+    hash = absl::HashOf(hash, HashOfScalar(value));
+  return hash;
+}
+
+bool TypeIndexes::HasValues(const IndexDescription& index, const void* object,
+                            std::span<const Scalar> values) {
+  for (size_t i = 0; i < values.size(); ++i) {
+    const IndexDescription::Part& part = index.parts[i];
+    if (Compare(part.read(static_cast<const char*>(object) + part.offset),
+                values[i]) != 0)
+      return false;
+  }
+  return true;
+}
+
+void TypeIndexes::CheckInvariants(std::span<const void* const> objects) const {
+  for (const auto& reference : references_) {
+    size_t children = 0;
+    for (const void* object : objects) {
+      const auto parent = ParentOf(schema_, *reference->relation, object);
+      const std::optional<size_t> hash = reference->children.HashOf(object);
+      POLYREF_CHECK(hash.has_value() == parent.has_value(), type_.name());
+      if (!parent) continue;
+      POLYREF_CHECK(*hash == HashOfParent(*parent), type_.name());
+      ++children;
+    }
+    POLYREF_CHECK(children == reference->children.size(), type_.name());
+  }
+  for (size_t i = 0; i < matches_.size(); ++i) {
+    POLYREF_CHECK(matches_[i].size() == objects.size(), type_.name());
+    for (const void* object : objects) {
+      POLYREF_CHECK(matches_[i].HashOf(object) ==
+                        HashOf(ValuesOf(type_.indexes()[i], object)),
+                    type_.name());
+    }
+  }
+}
+
+}  // namespace polyref::cache_internal

@@ -364,10 +364,10 @@ absl::Status FeedRunner<System>::Answer(Measurement& result) const {
   for (const Row& row : scene_.rows) {
     for (const FeedField<Row>& field : kFields) {
       if (!IsAnswer(reading->outcome)) {
-        return absl::InternalError(absl::StrCat(
-            std::string(System::kName), " ", row.id, ": ",
-            std::string(field.name),
-            " was not resolved: ", std::string(OutcomeName(reading->outcome))));
+        return absl::InternalError(
+            absl::StrCat(std::string(System::kName), " ", row.id, ": ",
+                         std::string(field.name), " could not be read: ",
+                         std::string(OutcomeName(reading->outcome))));
       }
       FeedLine line = LineOf(*schema_, db_->content_types(), row.*field.ref,
                              *reading++, scene_.page.subs, key);

@@ -26,8 +26,8 @@
 // order, add rows that nobody asked for (they are cached under their own key,
 // and never handed out for another), finish a batch later and on any thread. It
 // may also read from the very session that asks, while its Load call runs:
-// other keys load as usual; a key that the waiting call is loading, or has
-// still to load, reads as a load error.
+// other keys and lists load as usual; those that the waiting call is loading
+// read as a load error.
 //
 // What happens when it goes wrong: a batch that is dropped without Finish,
 // finished with an error, or whose loader throws, fails as a whole: its keys

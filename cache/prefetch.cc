@@ -38,6 +38,13 @@ std::string_view Trimmed(std::string_view text) {
   return text.substr(begin, text.find_last_not_of(' ') + 1 - begin);
 }
 
+bool IsConditionName(std::string_view name) {
+  return !name.empty() &&
+         name.find_first_not_of(
+             "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+             "_-") == name.npos;
+}
+
 std::optional<size_t> ParseNumber(std::string_view text) {
   size_t number = 0;
   const char* const end = text.data() + text.size();
@@ -233,6 +240,12 @@ Prefetch& Prefetch::AddSteps(Steps steps) {
 }
 
 Prefetch& Prefetch::With(Condition condition) {
+  if (!IsConditionName(condition.name())) {
+    Fail(InvalidArgument("'", condition.name(),
+                         "' is no name for a condition; it has letters, "
+                         "digits, '_' and '-'"));
+    return *this;
+  }
   const auto [it, inserted] = conditions_.emplace(condition.name(), condition);
   if (!inserted && it->second != condition) {
     Fail(InvalidArgument("two conditions have the name '", condition.name(),

@@ -105,7 +105,7 @@ class Prefetch {
   }
 
   // OK, or InvalidArgument that names the first path that is no path, or a name
-  // that two conditions have.
+  // that is none for a condition or that two conditions have.
   const absl::Status& status() const { return status_; }
 
   // The paths in their shortest form, "actor, target[blog.post].author", and

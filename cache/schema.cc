@@ -12,16 +12,16 @@ namespace {
 
 using cache_internal::Cat;
 
-// `app.model`: two non-empty parts without brackets, which path text uses.
+// `app.model`: two non-empty parts without what path text uses.
 bool IsTypeName(std::string_view name) {
   const size_t dot = name.find('.');
   return dot != std::string_view::npos && dot > 0 && dot + 1 < name.size() &&
          name.find('.', dot + 1) == std::string_view::npos &&
-         name.find_first_of("[] \t\n") == std::string_view::npos;
+         name.find_first_of(",[]{}| \t\n") == std::string_view::npos;
 }
 
 bool IsMemberName(std::string_view name) {
-  return !name.empty() && name.find_first_of(".,;=[]{} \t\n") == name.npos &&
+  return !name.empty() && name.find_first_of(".,;=[]{}| \t\n") == name.npos &&
          name.front() != '-';
 }
 

@@ -296,10 +296,10 @@ const ListResult& Session::ReadList(TypeTag tag, const void* parent,
     return lists.Keep(Outcome::kNotLoaded, NoSlot(read, slot));
   if (const ListResult* known = lists.Find(read.query, read.parent))
     return *known;
-  if (state_->options().fetch_mode == FetchMode::kForbid)
-    return lists.Keep(Outcome::kNotLoaded, MayNotLoad(read));
   auto failure = lists.FindFailure(*read.query, read.parent);
   if (failure && !failure->under_way) return *failure->result;
+  if (state_->options().fetch_mode == FetchMode::kForbid)
+    return lists.SetNotLoaded(read.query, read.parent, MayNotLoad(read));
   LazyReader(*state_).LoadList(read.query, read.type, parent, read.parent);
   if (const ListResult* loaded = lists.Find(read.query, read.parent))
     return *loaded;
@@ -317,10 +317,10 @@ absl::StatusOr<int64_t> Session::CountList(TypeTag tag, const void* parent,
   if (read.query == nullptr) return NoSlot(read, slot);
   if (const auto known = lists.FindCount(read.query, read.parent))
     return *known;
-  if (state_->options().fetch_mode == FetchMode::kForbid)
-    return MayNotLoad(read);
   auto failure = lists.FindFailure(*read.query, read.parent);
   if (failure && !failure->under_way) return failure->result->status;
+  if (state_->options().fetch_mode == FetchMode::kForbid)
+    return MayNotLoad(read);
   LazyReader(*state_).LoadList(read.query, read.type, parent, read.parent);
   if (const auto loaded = lists.FindCount(read.query, read.parent))
     return *loaded;
@@ -328,8 +328,9 @@ absl::StatusOr<int64_t> Session::CountList(TypeTag tag, const void* parent,
   return failure ? failure->result->status : MissingMember(*state_, read);
 }
 
-const ListResult& Session::FindObjects(TypeTag tag, std::string_view name,
-                                       std::span<const Scalar> values) {
+std::vector<const void*> Session::FindObjects(TypeTag tag,
+                                              std::string_view name,
+                                              std::span<const Scalar> values) {
   const ContentType* type = state_->cache().schema.Find(tag);
   POLYREF_CHECK(type != nullptr, "objects of a class that is not registered");
   std::vector<const void*> objects;
@@ -346,7 +347,7 @@ const ListResult& Session::FindObjects(TypeTag tag, std::string_view name,
     return by_key.Compare(a, b) < 0;
   });
   objects.erase(std::unique(objects.begin(), objects.end()), objects.end());
-  return state_->lists().Keep(std::move(objects));
+  return objects;
 }
 
 std::vector<UnplannedLoads> Session::Unplanned() const {

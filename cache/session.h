@@ -190,14 +190,15 @@ class Session {
   // The object in memory that has these values of a unique index, or null.
   template <typename T, typename... M, typename... Values>
   const T* Find(const UniqueIndex<T, M...>& index, const Values&... values) {
-    const List<T> found = FindAll(index, values...);
-    return found.empty() ? nullptr : &found[0];
+    const std::vector<const T*> found = FindAll(index, values...);
+    return found.empty() ? nullptr : found[0];
   }
 
   // The objects in memory that have these values, by their keys: as many as
   // there are in memory, which need not be all there are.
   template <typename T, typename... M, typename... Values>
-  List<T> FindAll(const Index<T, M...>& index, const Values&... values) {
+  std::vector<const T*> FindAll(const Index<T, M...>& index,
+                                const Values&... values) {
     static_assert(sizeof...(M) == sizeof...(Values),
                   "one value for each member of the index");
     const std::tuple<M...> typed(static_cast<M>(values)...);
@@ -207,14 +208,14 @@ class Session {
               cache_internal::ReadValue(members)...};
         },
         typed);
-    return List<T>(FindObjects(TypeTagOf<T>(), index.name(), scalars));
+    return Typed<T>(FindObjects(TypeTagOf<T>(), index.name(), scalars));
   }
 
   // Every object of class T in memory, by key, as this session sees it. Cost: a
   // walk over the type.
   template <typename T>
-  List<T> InMemory() {
-    return List<T>(FindObjects(TypeTagOf<T>(), "", {}));
+  std::vector<const T*> InMemory() {
+    return Typed<T>(FindObjects(TypeTagOf<T>(), "", {}));
   }
 
   // Write to the cache, as the functions of GraphCache do; this session sees it
@@ -259,6 +260,14 @@ class Session {
             std::is_pointer_v<Element>};
   }
 
+  template <typename T>
+  static std::vector<const T*> Typed(const std::vector<const void*>& objects) {
+    std::vector<const T*> typed;
+    for (const void* object : objects)
+      typed.push_back(static_cast<const T*>(object));
+    return typed;
+  }
+
   absl::StatusOr<PrefetchReport> PrefetchRows(TypeTag tag,
                                               cache_internal::RowSpan rows,
                                               const polyref::Prefetch& what);
@@ -276,9 +285,8 @@ class Session {
                                              std::string_view slot);
   absl::StatusOr<int64_t> CountList(TypeTag tag, const void* parent,
                                     size_t offset, std::string_view slot);
-  const cache_internal::ListResult& FindObjects(TypeTag tag,
-                                                std::string_view index,
-                                                std::span<const Scalar> values);
+  std::vector<const void*> FindObjects(TypeTag tag, std::string_view index,
+                                       std::span<const Scalar> values);
   const void* GetForeign(TypeTag tag, const cache_internal::AnyRef& ref);
   const void* GetGeneric(TypeTag tag, const GenericRef& ref);
   Resolution ResolveForeign(TypeTag tag, const cache_internal::AnyRef& ref);

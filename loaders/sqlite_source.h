@@ -32,10 +32,11 @@
 //    foreign key a parent is looked up by type and key together, in every form
 //    that the column can hold: an integer as a number or as plain decimal text,
 //    a UUID as above, a text as it is. Other spellings that a reference may
-//    have, such as '007' and ' 7', no index finds: such a row is in no list,
-//    though it resolves.
+//    have, such as '007', ' 7' or a blob in a text column, are not looked for:
+//    such a row is in no list, though its reference resolves.
 //  - The first of each list are those of polyref::Compare, also where the
 //    collation of a column, or the encoding of the database, has another order.
+//    (What a member rounds, a float or a bool, is compared unrounded.)
 //
 // Lists want an index too, or else each batch of them reads the table through:
 //

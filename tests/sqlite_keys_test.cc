@@ -133,6 +133,23 @@ TEST_F(SqliteSourceTest, Utf16DatabasesReadTheSame) {
               UnorderedElementsAre("Zoë", ""));
 }
 
+TEST(FormsOfTest, ColumnHoldsWhatItDoesNotConvert) {
+  using cache_internal::Affinity;
+  using cache_internal::FormsOf;
+  using cache_internal::KeyForm;
+  EXPECT_THAT(FormsOf(KeyKind::kInt64, Affinity::kInteger),
+              ElementsAre(KeyForm::kInteger));
+  EXPECT_THAT(FormsOf(KeyKind::kInt64, Affinity::kText),
+              ElementsAre(KeyForm::kDecimalText));
+  EXPECT_THAT(FormsOf(KeyKind::kInt64, Affinity::kNone),
+              ElementsAre(KeyForm::kInteger, KeyForm::kDecimalText));
+  EXPECT_THAT(FormsOf(KeyKind::kText, Affinity::kText),
+              ElementsAre(KeyForm::kText));
+  EXPECT_THAT(FormsOf(KeyKind::kText, Affinity::kNumeric), SizeIs(3));
+  EXPECT_THAT(FormsOf(KeyKind::kUuid, Affinity::kText), SizeIs(4));
+  EXPECT_THAT(FormsOf(KeyKind::kUuid, Affinity::kBlob), SizeIs(5));
+}
+
 // ---- UUID keys. ----
 
 std::string Upper(std::string text) {

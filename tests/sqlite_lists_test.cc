@@ -12,7 +12,6 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
-#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -51,7 +50,6 @@ using ::testing::ElementsAre;
 using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-using ::testing::Not;
 using ::testing::SizeIs;
 using ::testing::StartsWith;
 using ::testing::UnorderedElementsAre;
@@ -534,13 +532,17 @@ TEST_F(SqliteListsTest, GenericKeysAsTextOfIntegersAndUuids) {
 }
 
 class GenericColumnTest : public SqliteListsTest,
-                          public ::testing::WithParamInterface<const char*> {};
+                          public ::testing::WithParamInterface<const char*> {
+ protected:
+  GenericColumnTest() {
+    Execute(
+        absl::StrCat("DROP TABLE feed_action; CREATE TABLE feed_action"
+                     " (id integer PRIMARY KEY, target_type_id, target_id ",
+                     GetParam(), ")"));
+  }
+};
 
 TEST_P(GenericColumnTest, HoldsKeysOfEveryKind) {
-  Execute(
-      absl::StrCat("DROP TABLE feed_action; CREATE TABLE feed_action"
-                   " (id integer PRIMARY KEY, target_type_id, target_id ",
-                   GetParam(), ")"));
   AddAction(1, FieldValue::Integer(4), FieldValue::Integer(7));
   AddAction(2, FieldValue::Integer(11), FieldValue::Integer(7));
   AddAction(3, FieldValue::Integer(11), FieldValue::Text("Red"));
@@ -561,6 +563,51 @@ TEST_P(GenericColumnTest, HoldsKeysOfEveryKind) {
                   "auth.user 7: 1", "blog.tag 7: 2", "blog.tag red: 4",
                   "blog.post 0a1b2c3d-4e5f-6789-abcd-ef0123456789: 5",
                   "blog.post 0a1b2c3d-4e5f-6789-abcd-ef0123456789: 6"));
+}
+
+TEST_P(GenericColumnTest, ListsAreThoseOfTheReferences) {
+  using V = FieldValue;
+  const std::vector<V> types = {V::Integer(4), V::Integer(7), V::Integer(11),
+                                V::Integer(9), V::Real(4),    V::Text("11"),
+                                V::Null()};
+  const std::vector<std::string> uuids = {Hex(kUuid), UpperDashed(kUuid),
+                                          Dashed(kDigitsUuid), Bytes(kUuid)};
+  std::vector<V> keys = {
+      V::Integer(7),     V::Text("7"), V::Integer(-8),    V::Text("red"),
+      V::Text("Red"),    V::Text(""),  V::Text(uuids[0]), V::Text(uuids[1]),
+      V::Text(uuids[2]), V::Real(7.5), V::Null()};
+  // Nobody looks for blobs in a text column.
+  if (cache_internal::AffinityOf(GetParam()) != cache_internal::Affinity::kText)
+    keys.insert(keys.end(), {V::Blob("red"), V::Blob(uuids[3])});
+  int64_t id = 0;
+  Execute("BEGIN");
+  for (const V& type : types) {
+    for (const V& key : keys) AddAction(++id, type, key);
+  }
+  Execute("COMMIT");
+  const std::vector<Parent> parents = {
+      {"auth.user", 7},           {"auth.user", -8},
+      {"auth.user", 9},           {"blog.post", kUuid},
+      {"blog.post", kDigitsUuid}, {"blog.post", kOtherUuid},
+      {"blog.tag", "7"},          {"blog.tag", "red"},
+      {"blog.tag", ""},           {"blog.tag", "-8"},
+      {"blog.tag", uuids[0]},     {"blog.tag", uuids[2]}};
+  const auto source = Open();
+  const auto actions = source->Select<Action>();
+  ASSERT_TRUE(actions.ok()) << actions.status();
+  std::vector<std::string> expected;
+  for (const Action& action : *actions) {
+    for (const Parent& parent : parents) {
+      const ContentTypeId type = schema_.Find(parent.type)->id();
+      if (action.target == GenericRef(type, parent.key)) {
+        expected.push_back(absl::StrCat(std::string(parent.type), " ",
+                                        parent.key.ToString(), ": ",
+                                        action.id));
+      }
+    }
+  }
+  EXPECT_THAT(ListAndCount(*source, Actions(), parents),
+              UnorderedElementsAreArray(expected));
 }
 
 INSTANTIATE_TEST_SUITE_P(Declarations, GenericColumnTest,
@@ -1229,25 +1276,36 @@ TEST_F(ListPlanTest, GenericKeysLeadOnTheIndex) {
 
 // It would find all rows of the type for each key.
 TEST_F(ListPlanTest, IndexOfTheTypesAloneIsLeftAside) {
-  Execute("CREATE INDEX i ON feed_action (target_type_id)");
+  Execute(
+      "CREATE INDEX i ON feed_action (target_type_id);"
+      "CREATE INDEX j ON feed_action (target_type_id, id, target_id);"
+      "CREATE INDEX k ON feed_action (target_id) WHERE id > 5");
   for (const ListRequest& request : Shapes(Actions()))
     EXPECT_THAT(SearchOf(request), HasSubstr("AUTOMATIC"));
 }
 
 TEST_F(ListPlanTest, StatisticsOfSmallTablesChangeNothing) {
   Execute(
-      "CREATE INDEX i ON blog_comment (author_id);"
-      "CREATE INDEX j ON feed_action (target_type_id, target_id);"
-      "CREATE INDEX k ON feed_action (target_type_id)");
+      "CREATE INDEX a ON blog_comment (author_id);"
+      "CREATE INDEX p ON blog_comment (post_id);"
+      "CREATE INDEX t ON blog_comment (tag_id);"
+      "CREATE INDEX g ON feed_action (target_type_id, target_id);"
+      "CREATE INDEX h ON feed_action (target_type_id)");
+  const auto search = [&](const ListRequest& request, const char* used) {
+    for (const ListRequest& shape : Shapes(request))
+      EXPECT_THAT(SearchOf(shape), HasSubstr(used)) << shape.ToString();
+  };
   for (int id = 1; id <= 3; ++id) {
-    AddComment(id, "author_id", FieldValue::Integer(7));
+    Execute(
+        absl::StrCat("INSERT INTO blog_comment (id, author_id, post_id,"
+                     " tag_id) VALUES (",
+                     id, ", 7, 'p', 't')"));
     AddAction(id, FieldValue::Integer(4), FieldValue::Text("7"));
     Execute("ANALYZE");
-    for (const ListRequest& request : Shapes(Comments()))
-      EXPECT_THAT(SearchOf(request), HasSubstr("INDEX i (author_id=?)"));
-    for (const ListRequest& request : Shapes(Actions()))
-      EXPECT_THAT(SearchOf(request),
-                  HasSubstr("INDEX j (target_type_id=? AND"));
+    search(Comments(), "INDEX a (author_id=?)");
+    search(Request("blog.comment", "post"), "INDEX p (post_id=?)");
+    search(Request("blog.comment", "tag"), "INDEX t (tag_id=?)");
+    search(Actions(), "INDEX g (target_type_id=? AND target_id=?)");
   }
 }
 

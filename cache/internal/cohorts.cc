@@ -1,6 +1,9 @@
 #include "polyref/cache/internal/cohorts.h"
 
+#include <algorithm>
 #include <iterator>
+
+#include "absl/container/btree_set.h"
 
 namespace polyref::cache_internal {
 
@@ -17,14 +20,21 @@ void Cohorts::Add(const ContentType& type, std::vector<const void*> objects,
                   bool only_new) {
   if (only_new) {
     Index();
+    absl::btree_set<const void*> seen;
     std::erase_if(objects, [&](const void* object) {
-      return by_address_.contains(static_cast<const char*>(object));
+      return by_address_.contains(static_cast<const char*>(object)) ||
+             !seen.insert(object).second;
     });
   }
   if (objects.empty()) return;
   cohorts_.push_back({&type, std::move(objects), {}});
   cohorts_.back().followed.resize(type.relations().size() +
                                   type.lists().size());
+}
+
+void Cohorts::FollowAnew() {
+  for (Cohort& cohort : cohorts_)
+    std::fill(cohort.followed.begin(), cohort.followed.end(), 0);
 }
 
 void Cohorts::Index() {

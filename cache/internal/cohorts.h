@@ -32,7 +32,7 @@ class Cohorts {
   };
 
   void Add(const ContentType& type, RowSpan rows);
-  // With `only_new`, those objects that are in no cohort yet.
+  // With `only_new`, those objects that are in no cohort yet, each once.
   void Add(const ContentType& type, std::vector<const void*> objects,
            bool only_new = false);
 
@@ -44,6 +44,9 @@ class Cohorts {
   // What stands at that address, if it is within a known object. Of several
   // cohorts with that object it is the last.
   std::optional<Located> Locate(const void* address);
+
+  // What objects lead to may have changed: nothing counts as followed.
+  void FollowAnew();
 
   size_t size() const { return cohorts_.size(); }
   Cohort& operator[](size_t i) { return cohorts_[i]; }

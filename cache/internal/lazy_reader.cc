@@ -9,6 +9,7 @@
 // that a search would cost more than it finds.
 #include "polyref/cache/internal/lazy_reader.h"
 
+#include <algorithm>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -102,11 +103,13 @@ void LazyReader::LoadList(const SessionLists::Query& query,
   if (session_.options().fetch_mode == FetchMode::kPeers) {
     const auto located = LocateObject(object);
     if (located && located->object == object) {
+      const SessionLists::Query declared =
+          session_.cache().PlainQuery(list, query->count_only);
       for (const void* peer : session_.cohorts()[located->cohort].objects) {
         const ListParent its = {type.id(), type.KeyOf(peer)};
         const SessionLists::Query* chosen = session_.lists().FindQuery(
             list, query->slot, query->count_only, its);
-        const bool same = chosen == nullptr || **chosen == *query;
+        const bool same = (chosen == nullptr ? *declared : **chosen) == *query;
         if (same && !(its == parent)) objects.push_back(peer);
       }
     }
@@ -126,7 +129,7 @@ void LazyReader::RunOver(const std::vector<const void*>& objects,
   run.RunToEnd();
   for (size_t i = 1; i < plan->stops().size(); ++i) {
     session_.cohorts().Add(session_.cache().schema.type(plan->stops()[i].type),
-                           {run.met(i).begin(), run.met(i).end()});
+                           run.met(i));
   }
 }
 
@@ -182,8 +185,7 @@ void LazyReader::FollowRelation(size_t cohort, const Relation& relation,
   count = run.is_all_in_memory() ? kMaxFollows : count + 1;
   for (size_t i = 1; i < plan->stops().size(); ++i) {
     session_.cohorts().Add(schema.type(plan->stops()[i].type),
-                           {run.met(i).begin(), run.met(i).end()},
-                           /*only_new=*/true);
+                           run.met(i), /*only_new=*/true);
   }
 }
 
@@ -191,27 +193,48 @@ void LazyReader::FollowList(size_t cohort, const ListRelation& list,
                             uint8_t& count) {
   if (count >= kMaxFollows) return;
   const ContentType& type = *session_.cohorts()[cohort].type;
+  const std::vector<const void*>& objects = session_.cohorts()[cohort].objects;
   SessionLists& lists = session_.lists();
+  const auto parent_of = [&](const void* object) {
+    return ListParent{type.id(), type.KeyOf(object)};
+  };
+  // Where one list was read, those of its peers are about to be.
+  const bool any_read =
+      std::any_of(objects.begin(), objects.end(), [&](const void* object) {
+        return lists.FindQuery(list, "", /*count=*/false, parent_of(object));
+      });
   std::vector<const void*> members;
   size_t unread = 0;
-  for (const void* object : session_.cohorts()[cohort].objects) {
-    const ListParent parent = {type.id(), type.KeyOf(object)};
+  for (const void* object : objects) {
     for (const std::string& slot : lists.slot_names()) {
-      const SessionLists::Query* query =
-          lists.FindQuery(list, slot, /*count=*/false, parent);
-      const ListResult* result =
-          query == nullptr ? nullptr : lists.Find(*query, parent);
-      if (result != nullptr) {
-        members.insert(members.end(), result->members,
-                       result->members + result->size);
-      } else if (slot.empty()) {
+      if (!AddMembers(list, slot, parent_of(object), any_read, members) &&
+          slot.empty())
         ++unread;
-      }
     }
   }
   count = unread == 0 ? kMaxFollows : count + 1;
   session_.cohorts().Add(session_.cache().schema.MemberOf(list),
                          std::move(members), /*only_new=*/true);
+}
+
+bool LazyReader::AddMembers(const ListRelation& list, const std::string& slot,
+                            const ListParent& parent, bool as_declared,
+                            std::vector<const void*>& members) {
+  SessionLists& lists = session_.lists();
+  const SessionLists::Query* chosen =
+      lists.FindQuery(list, slot, /*count=*/false, parent);
+  if (chosen != nullptr) {
+    const ListResult* result = lists.Find(*chosen, parent);
+    if (result == nullptr) return false;
+    members.insert(members.end(), result->members,
+                   result->members + result->size);
+    return true;
+  }
+  if (!slot.empty() || !as_declared) return false;
+  const auto found = lists.Read(
+      *session_.cache().PlainQuery(list, /*count=*/false), parent);
+  if (found) members.insert(members.end(), found->begin(), found->end());
+  return found.has_value();
 }
 
 }  // namespace polyref::cache_internal

@@ -5,6 +5,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "polyref/cache/content_type.h"
 #include "polyref/cache/generic_ref.h"
@@ -49,6 +50,11 @@ class LazyReader {
   bool FollowCohorts();
   void FollowRelation(size_t cohort, const Relation& relation, uint8_t& count);
   void FollowList(size_t cohort, const ListRelation& list, uint8_t& count);
+  // Adds what a slot of the parent's list holds, or, if it was not read yet and
+  // `as_declared`, what the list does; false if memory does not know.
+  bool AddMembers(const ListRelation& list, const std::string& slot,
+                  const ListParent& parent, bool as_declared,
+                  std::vector<const void*>& members);
 
   void LoadAlone(const ContentType& type, const ObjectKey& key);
   void LoadPeers(const Place& place);

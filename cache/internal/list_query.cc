@@ -21,7 +21,7 @@ std::string ConditionNames(const std::map<std::string, Condition>& conditions) {
 }
 
 bool IsSlotName(std::string_view name) {
-  return name.find_first_of(".,;=[]{}| ") == name.npos;
+  return name.find_first_of(".,;=[]{}| \t\n") == name.npos;
 }
 
 // What to load for `query`, whose other members are set.

@@ -3,7 +3,9 @@
 #ifndef POLYREF_CACHE_INTERNAL_LIST_QUERY_H_
 #define POLYREF_CACHE_INTERNAL_LIST_QUERY_H_
 
+#include <algorithm>
 #include <cstddef>
+#include <limits>
 #include <map>
 #include <optional>
 #include <string>
@@ -43,8 +45,12 @@ struct ListQuery {
   // What a loader is asked if memory does not suffice.
   ListRequest load;
 
-  // The members to know from the beginning of the list; 0: all.
-  size_t reach() const { return limit == 0 ? 0 : offset + limit; }
+  // The members to know from the beginning of the list; 0: all. No more than a
+  // signed number holds, however many are asked for.
+  size_t reach() const {
+    constexpr size_t kMost = std::numeric_limits<size_t>::max() / 8;
+    return limit == 0 ? 0 : std::min(offset, kMost) + std::min(limit, kMost);
+  }
 
   // Whether it reads the same.
   friend bool operator==(const ListQuery& a, const ListQuery& b) {

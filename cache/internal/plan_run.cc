@@ -133,7 +133,9 @@ void PlanRun::Settle(int32_t stop, const void* reference, const void* object) {
 void PlanRun::Meet(int32_t stop, const void* object) {
   if (plan_.stops()[stop].is_end() && !silent_) return;
   Place& place = places_[stop];
-  if (place.seen.insert(object).second) place.objects.push_back(object);
+  if (!place.seen.insert(object).second) return;
+  place.objects.push_back(object);
+  if (silent_) place.met.push_back(object);
 }
 
 void PlanRun::FollowList(const Stop::ListWay& way, const ContentType& type,

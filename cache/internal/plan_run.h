@@ -34,9 +34,10 @@ class PlanRun {
   // What Start found, and what RunToEnd would do at most.
   std::string Picture() const;
 
-  // What the run has met at a stop other than the first, each object once.
-  const absl::flat_hash_set<const void*>& met(size_t stop) const {
-    return places_[stop].seen;
+  // What a silent run has met at a stop other than the first, each object once,
+  // in the order in which it was met.
+  const std::vector<const void*>& met(size_t stop) const {
+    return places_[stop].met;
   }
   // Whether memory answered all that Start followed.
   bool is_all_in_memory() const {
@@ -64,6 +65,7 @@ class PlanRun {
   struct Place {
     std::vector<const void*> objects;       // met, ways not yet followed
     absl::flat_hash_set<const void*> seen;  // all that were ever met
+    std::vector<const void*> met;           // the same, if the run is silent
     std::vector<Waiting> references;
     std::vector<WaitingList> lists;
     bool waiting = false;  // for its unit

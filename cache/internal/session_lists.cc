@@ -113,6 +113,15 @@ const ListResult& SessionLists::SetFailure(const Query& query,
   return *entry.result;
 }
 
+const ListResult& SessionLists::SetNotLoaded(const Query& query,
+                                             const ListParent& parent,
+                                             const absl::Status& status) {
+  Entry& entry = EntryOf(query, parent);
+  if (entry.result == nullptr || entry.result->outcome != Outcome::kNotLoaded)
+    entry.result = &Keep(Outcome::kNotLoaded, status);
+  return *entry.result;
+}
+
 std::optional<SessionLists::Failure> SessionLists::FindFailure(
     const ListQuery& query, const ListParent& parent) const {
   const Entry* entry =

@@ -36,6 +36,11 @@ class SessionLists {
   // not know enough of it, or loading it failed.
   const ListResult* Find(const Query& query, const ListParent& parent);
 
+  // The members by `query`, read from memory now; empty if it does not know
+  // enough. As Find, but nothing is kept, and the slot stays as it is.
+  std::optional<std::vector<const void*>> Read(const ListQuery& query,
+                                               const ListParent& parent);
+
   // The query that was last settled for this list and slot of the parent; null
   // if there was none. A count has slots of its own.
   const Query* FindQuery(const ListRelation& list, std::string_view slot,
@@ -62,6 +67,9 @@ class SessionLists {
   const ListResult& SetFailure(const Query& query, const ListParent& parent,
                                const absl::Status& status, uint64_t run,
                                bool under_way);
+  // The session may not load it.
+  const ListResult& SetNotLoaded(const Query& query, const ListParent& parent,
+                                 const absl::Status& status);
   struct Failure {
     const ListResult* result;
     uint64_t run;
@@ -125,9 +133,6 @@ class SessionLists {
   // The position of a slot's name; slot_names_.size() if it is not there.
   size_t SlotOf(std::string_view name) const;
 
-  // The members by `query`; empty if what is known does not suffice.
-  std::optional<std::vector<const void*>> Read(const ListQuery& query,
-                                               const ListParent& parent);
   std::optional<std::vector<const void*>> ReadWithin(const ListQuery& query,
                                                      const ListParent& parent,
                                                      const Extent& extent);

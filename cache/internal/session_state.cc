@@ -17,9 +17,16 @@ void SessionState::Adopt(ContentTypeId type, RowSpan rows) {
     cohorts_.Add(cache().schema.type(type), rows);
 }
 
+void SessionState::SetWritten(ContentTypeId type, const ObjectKey& key,
+                              View view) {
+  SessionView::SetWritten(type, key, view);
+  cohorts_.FollowAnew();
+}
+
 void SessionState::Refresh() {
   SessionView::Refresh();
   lists_.Clear();
+  cohorts_.FollowAnew();
 }
 
 void SessionState::CountUnplanned(const std::string& relation, size_t rows) {

@@ -18,6 +18,7 @@
 #include "polyref/cache/internal/row_span.h"
 #include "polyref/cache/internal/session_lists.h"
 #include "polyref/cache/internal/session_view.h"
+#include "polyref/cache/object_key.h"
 
 namespace polyref::cache_internal {
 
@@ -35,6 +36,8 @@ class SessionState : public SessionView {
 
   // As SessionView; the rows are a cohort.
   void Adopt(ContentTypeId type, RowSpan rows);
+  // As SessionView; references may lead to other objects now.
+  void SetWritten(ContentTypeId type, const ObjectKey& key, View view);
   void Refresh();
 
   SessionLists& lists() { return lists_; }

@@ -54,8 +54,9 @@ KeyFormFinding DefaultKeyForm(KeyKind kind);
 // What one value of a key column shows; empty if it is no key of `kind`.
 std::optional<KeyFormFinding> KeyFormOf(KeyKind kind, const FieldValue& value);
 
-// All forms that keys of `kind` may have in a column, where a value is in one
-// of them only: what the column would convert is left out.
+// The forms that keys of `kind` may have in a column of that affinity, one
+// beside another. What the column would convert is left out, and so are blobs
+// in a text column.
 std::vector<KeyForm> FormsOf(KeyKind kind, Affinity affinity);
 
 inline constexpr std::string_view kKeysFunction = "polyref_keys";

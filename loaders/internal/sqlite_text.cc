@@ -332,9 +332,9 @@ std::string ReferenceSampleSql(const TypeTable& type,
                                const Relation& reference) {
   const Rows rows(type);
   const std::string column = rows.Column(type.mapper.PositionOf(reference));
-  // Numbers and NULLs, of which there may be many, are below any text.
+  // An index, if there is one, skips the NULLs.
   return Cat("SELECT ", column, " FROM ", rows.From(), " WHERE ", column,
-             " > '' LIMIT ", kSampledRows);
+             " IS NOT NULL LIMIT ", kSampledRows);
 }
 
 }  // namespace polyref::cache_internal

@@ -48,7 +48,7 @@ std::string ConditionCheckSql(const TypeTable& type,
 // Some values of the key column.
 std::string KeySampleSql(const TypeTable& type);
 
-// Some values that the column of a foreign key to UUIDs has: texts and blobs.
+// Some values of a reference's key column, none NULL.
 std::string ReferenceSampleSql(const TypeTable& type,
                                const Relation& reference);
 

@@ -13,7 +13,8 @@
 // spliced into the text.
 //
 // Immutable and cheap to copy. The predicate may be called from any thread that
-// runs a plan with it, and must not change its mind while one does.
+// runs a plan with it, and must not change its mind while one does. It may read
+// from the session that asks.
 #ifndef POLYREF_CACHE_CONDITION_H_
 #define POLYREF_CACHE_CONDITION_H_
 

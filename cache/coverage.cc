@@ -2,10 +2,11 @@
 // reader at `at` if
 //
 //  1. `at` is within it;
-//  2. no child was lost after the span began, up to `at`, and is still lost.
-//     One that is known again is known to readers from before, too: a load
-//     fills the gap from where it opened, and a write is taken by those who
-//     knew nothing;
+//  2. no child was lost after the span began that is still lost to the reader.
+//     A load finds it for all of them, because it fills the gap from where it
+//     opened. A write finds it for readers from then on: those from before may
+//     take the new version while it is current, but it may be lost again, and
+//     they would not know;
 //  3. not all were lost meanwhile (the floor).
 #include "polyref/cache/coverage.h"
 
@@ -17,8 +18,9 @@ namespace polyref::cache_internal {
 bool CoverageTable::Covers(const Span& span, Sequence at) const {
   if (at < span.since || at >= span.until || floors_.At(at) > span.since)
     return false;
-  return std::none_of(lost_.begin(), lost_.end(), [&](const auto& lost) {
-    return lost.second > span.since && lost.second <= at;
+  return std::none_of(lost_.begin(), lost_.end(), [&](const Loss& loss) {
+    return span.since < loss.span.since && loss.span.since <= at &&
+           at < loss.span.until;
   });
 }
 
@@ -53,10 +55,12 @@ void CoverageTable::SetUpTo(const ListParent& parent, const ListOrder& order,
                             Sequence since) {
   UpTo next = {order, std::move(place), {since, kNever}};
   for (UpTo& up_to : lists_[parent].up_to) {
-    if (up_to.order == order) {
-      up_to = std::move(next);
-      return;
-    }
+    if (up_to.order != order) continue;
+    const bool reaches_further = up_to.span.until == kNever &&
+                                 Covers(up_to.span, since) &&
+                                 order.Compare(*up_to.place, *next.place) > 0;
+    if (!reaches_further) up_to = std::move(next);
+    return;
   }
   lists_[parent].up_to.push_back(std::move(next));
 }
@@ -81,11 +85,25 @@ void CoverageTable::Leave(const ListParent& parent, Sequence now) {
 void CoverageTable::Lose(const ObjectKey& child, Sequence now,
                          Sequence oldest) {
   if (lists_.empty()) return;
-  lost_.insert_or_assign(child, now);
+  // To readers from now on this loss goes before an earlier one.
+  Regain(child, now);
+  std::erase_if(lost_,
+                [&](const Loss& loss) { return loss.span.until <= oldest; });
+  lost_.push_back({child, {now, kNever}});
   if (lost_.size() > kMaxLost) LoseAll(now, oldest);
 }
 
+void CoverageTable::Regain(const ObjectKey& child, Sequence since) {
+  std::erase_if(lost_, [&](Loss& loss) {
+    if (loss.child != child) return false;
+    loss.span.until = std::min(loss.span.until, since);
+    return loss.span.until <= loss.span.since;
+  });
+}
+
 void CoverageTable::LoseAll(Sequence now, Sequence oldest) {
+  // To readers from before, what was lost stays lost.
+  for (const Loss& loss : lost_) floors_.Raise(loss.span.since, oldest);
   lost_.clear();
   floors_.Raise(now, oldest);
   // What nobody can see any more.

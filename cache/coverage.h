@@ -57,8 +57,9 @@ class CoverageTable {
               Sequence at) const;
   std::optional<int64_t> FindCount(const ListParent& parent, Sequence at) const;
 
-  // A load that began after write `since` covers the list. A count stands until
-  // the next write to the child type.
+  // A load that began after write `since` covers the list; nothing was lost
+  // since. Of two places the further one stays. A count stands until the next
+  // write to the child type.
   void SetComplete(const ListParent& parent, Sequence since);
   void SetUpTo(const ListParent& parent, const ListOrder& order,
                std::shared_ptr<const ListOrder::Place> place, Sequence since);
@@ -71,10 +72,9 @@ class CoverageTable {
   void Lose(const ObjectKey& child, Sequence now, Sequence oldest);
   void LoseAll(Sequence now, Sequence oldest);
 
-  // The child is known again, wherever it is now.
-  void Regain(const ObjectKey& child) {
-    if (!lost_.empty()) lost_.erase(child);
-  }
+  // To readers at `since` and later the child is known again, wherever it is
+  // now: a load fills the gap from where it opened, a write begins where it is.
+  void Regain(const ObjectKey& child, Sequence since);
 
   // A write changed some child: counts are out of date.
   void Touch(Sequence now) { last_touch_ = now; }
@@ -83,8 +83,8 @@ class CoverageTable {
   size_t size() const { return lists_.size(); }
 
  private:
-  // So many lost children are remembered one by one; after that every list has
-  // to be asked for again.
+  // So many losses are remembered one by one; after that every list has to be
+  // asked for again.
   static constexpr size_t kMaxLost = 64;
   static constexpr Sequence kNever = std::numeric_limits<Sequence>::max();
 
@@ -98,6 +98,11 @@ class CoverageTable {
     std::shared_ptr<const ListOrder::Place> place;
     Span span;
   };
+  // To readers within the span the child is not known.
+  struct Loss {
+    ObjectKey child;
+    Span span;
+  };
   struct Known {
     Span complete;
     std::vector<UpTo> up_to;  // one for an order
@@ -108,7 +113,8 @@ class CoverageTable {
   bool Covers(const Span& span, Sequence at) const;
 
   absl::flat_hash_map<ListParent, Known> lists_;
-  absl::flat_hash_map<ObjectKey, Sequence> lost_;
+  // Ascending by `since`; of one child, spans that do not overlap.
+  std::vector<Loss> lost_;
   Floors floors_;
   Sequence last_touch_ = 0;
 };

@@ -78,6 +78,9 @@ struct FieldType {
   bool (*assign)(void* member, const FieldValue& value);
   // The value of the member at `member`, borrowed from it.
   Scalar (*read)(const void* member);
+  // Whether it comes back as it was: not from a float, which rounds, nor from a
+  // bool, which knows of any number only whether it is 0.
+  bool exact = true;
 };
 
 namespace cache_internal {
@@ -167,6 +170,10 @@ Scalar ReadMember(const void* member) {
 }
 
 template <typename M>
+inline constexpr bool kIsExact =
+    !std::is_same_v<M, float> && !std::is_same_v<M, bool>;
+
+template <typename M>
 FieldType FieldTypeOf() {
   if constexpr (kIsOptional<M>) {
     using Value = typename M::value_type;
@@ -182,13 +189,13 @@ FieldType FieldTypeOf() {
               optional = std::move(converted);
               return true;
             },
-            ReadMember<M>};
+            ReadMember<M>, kIsExact<Value>};
   } else {
     return {FieldKindOf<M>(), false,
             [](void* member, const FieldValue& value) {
               return AssignValue(value, *static_cast<M*>(member));
             },
-            ReadMember<M>};
+            ReadMember<M>, kIsExact<M>};
   }
 }
 

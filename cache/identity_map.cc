@@ -210,11 +210,11 @@ class KeyedTable final : public TypeTable {
     Count(state, +1);
     CountFill();
     if (object != nullptr) indexes_.Add(object);
-    indexes_.Know(key);
     const auto [it, inserted] =
         entries_.insert(Entry{Native<K>(key), Version{state, floor(), object}});
-    if (inserted) return false;
     Version& version = it->version;
+    indexes_.Know(key, std::max(version.since, floor()));
+    if (inserted) return false;
     if (version.since >= floor()) {
       POLYREF_CHECK(version.state == State::kUnknown, "filled what is known");
       Count(State::kUnknown, -1);
@@ -230,7 +230,7 @@ class KeyedTable final : public TypeTable {
     if (object != nullptr) indexes_.Add(object);
     if (state != State::kUnknown) {
       CountFill();
-      indexes_.Know(key);
+      indexes_.Know(key, now);
     }
     const auto it = entries_.find(Native<K>(key));
     if (it == entries_.end()) {
@@ -466,7 +466,7 @@ Answered IdentityMap::AnswerRow(ContentTypeId type, const ObjectKey& key,
     answered.rejected = std::move(row);
     return answered;
   }
-  if (const auto conflict = FindConflict(type, row.get()))
+  while (const auto conflict = FindConflict(type, row.get()))
     Invalidate(type, conflict->key);
   if (table.Fill(key, row.release())) Retire(type, key, now_);
   table.Sweep(OldestReader());

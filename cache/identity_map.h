@@ -114,8 +114,8 @@ class IdentityMap {
   // A row arrives. It is taken if `holder` still has the lease, or if nobody
   // asked for its key, nothing is known of it, and no key of its type was
   // forgotten since `began`. If an object is there already, that one stands. A
-  // row that is taken makes the map forget another object that has its values
-  // in a unique index.
+  // row that is taken makes the map forget the other objects that have its
+  // values in a unique index.
   Answered AnswerRow(ContentTypeId type, const ObjectKey& key, ObjectPtr row,
                      LeaseHolder holder, Sequence began);
 

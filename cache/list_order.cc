@@ -45,7 +45,8 @@ absl::StatusOr<ListOrder> ListOrder::Make(const ContentType& type,
                  .kind = key.type.kind,
                  .offset = key.offset,
                  .read = key.type.read,
-                 .descending = descending};
+                 .descending = descending,
+                 .exact = true};
     if (name != key.name) {
       const auto field = std::find_if(
           type.fields().begin(), type.fields().end(),
@@ -59,6 +60,7 @@ absl::StatusOr<ListOrder> ListOrder::Make(const ContentType& type,
       term.kind = field->type.kind;
       term.offset = field->offset;
       term.read = field->type.read;
+      term.exact = field->type.exact;
     }
     const bool repeated =
         std::any_of(order.terms_.begin(), order.terms_.end(),
@@ -68,6 +70,11 @@ absl::StatusOr<ListOrder> ListOrder::Make(const ContentType& type,
     if (!total || descending) order.terms_.push_back(std::move(term));
   }
   return order;
+}
+
+bool ListOrder::is_exact() const {
+  return std::all_of(terms_.begin(), terms_.end(),
+                     [](const Term& term) { return term.exact; });
 }
 
 std::string ListOrder::ToString() const {
@@ -97,6 +104,15 @@ std::weak_ordering ListOrder::Compare(const void* object,
     if (order != 0) return order;
   }
   return polyref::Compare(ReadKey(*type_, object), ScalarOf(place.key_));
+}
+
+std::weak_ordering ListOrder::Compare(const Place& a, const Place& b) const {
+  for (size_t i = 0; i < terms_.size(); ++i) {
+    const auto order = Directed(polyref::Compare(a.values_[i], b.values_[i]),
+                                terms_[i].descending);
+    if (order != 0) return order;
+  }
+  return polyref::Compare(ScalarOf(a.key_), ScalarOf(b.key_));
 }
 
 ListOrder::Place ListOrder::PlaceOf(const void* object) const {

@@ -33,6 +33,7 @@ class ListOrder {
     size_t offset;  // of the member within the object, in bytes
     ReadScalar read;
     bool descending;
+    bool exact;  // see FieldType
   };
 
   // A place in an order, that of an object which may be gone by now.
@@ -67,12 +68,17 @@ class ListOrder {
   // saying, unless it descends.
   const std::vector<Term>& terms() const { return terms_; }
 
+  // Whether a database orders its rows just as this orders the objects: not if
+  // members round what the rows hold.
+  bool is_exact() const;
+
   // "-posted,id"; "" if it is by the key alone.
   std::string ToString() const;
 
-  // REQUIRES: the objects are of type(), and the place is one of this order.
+  // REQUIRES: the objects are of type(), and the places are of this order.
   std::weak_ordering Compare(const void* a, const void* b) const;
   std::weak_ordering Compare(const void* object, const Place& place) const;
+  std::weak_ordering Compare(const Place& a, const Place& b) const;
   Place PlaceOf(const void* object) const;
 
   // Whether both put the same objects in the same order.

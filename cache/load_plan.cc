@@ -12,7 +12,11 @@
 #include "polyref/cache/load_plan.h"
 
 #include <algorithm>
+#include <map>
+#include <memory>
 #include <set>
+#include <string>
+#include <tuple>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -57,6 +61,7 @@ class LoadPlan::Builder {
       if (plan_.stops_.size() > kMaxStops) return TooManyStops(steps);
       here = std::move(next);
     }
+    for (const int32_t stop : here) plan_.stops_[stop].ends_path = true;
     return absl::OkStatus();
   }
 
@@ -118,10 +123,11 @@ class LoadPlan::Builder {
           cache_internal::FindCondition(*plan_.conditions_, step.where,
                                         schema_.type(target));
       if (!where.ok()) return where.status();
-      const auto [to, is_new] = StopBehind(stop, relation, target);
-      if (is_new) plan_.stops_[to].where = *where;
-      if (plan_.stops_[to].where != *where)
-        return TwoRequests(type, relation.name);
+      const auto known =
+          conditions_.try_emplace({&relation, target}, *where).first;
+      if (known->second != *where) return TwoRequests(type, relation.name);
+      const int32_t to = StopBehind(stop, relation, target);
+      plan_.stops_[to].where = *where;
       next.insert(to);
     }
     return absl::OkStatus();
@@ -134,22 +140,22 @@ class LoadPlan::Builder {
     absl::StatusOr<ListQuery> query =
         ListQuery::Make(schema_, list, step, *plan_.conditions_);
     if (!query.ok()) return query.status();
+    std::shared_ptr<const ListQuery>& known =
+        queries_[{&list, query->slot, query->count_only}];
+    if (known == nullptr) {
+      known = std::make_shared<const ListQuery>(*std::move(query));
+    } else if (*known != *query) {
+      return TwoRequests(schema_.type(plan_.stops_[stop].type).name(),
+                         list.name, "; give one of them a slot, 'as=NAME'");
+    }
     for (const Stop::ListWay& way : plan_.stops_[stop].lists) {
-      if (way.query->list != &list || way.query->slot != query->slot ||
-          way.query->count_only != query->count_only)
-        continue;
-      if (*way.query != *query) {
-        return TwoRequests(schema_.type(plan_.stops_[stop].type).name(),
-                           list.name, "; give one of them a slot, 'as=NAME'");
-      }
+      if (way.query != known) continue;
       next.insert(MemberStop(way));
       return absl::OkStatus();
     }
     Prefetch::Step shown = step;
     shown.content_type.clear();
-    next.insert(
-        AddListWay(stop, PathBehind(stop, PathText({shown})),
-                   std::make_shared<const ListQuery>(*std::move(query))));
+    next.insert(AddListWay(stop, PathBehind(stop, PathText({shown})), known));
     return absl::OkStatus();
   }
 
@@ -163,8 +169,7 @@ class LoadPlan::Builder {
     int32_t member = to;
     if (plan_.stops_[to].links) {
       member = StopBehind(to, *query->member_key,
-                          schema_.MemberOf(*query->list).id())
-                   .first;
+                          schema_.MemberOf(*query->list).id());
       plan_.stops_[member].path = path;
       plan_.stops_[member].behind_links = true;
       if (query->where) plan_.stops_[member].where = FindStable(*query->where);
@@ -201,17 +206,17 @@ class LoadPlan::Builder {
     return path.empty() ? name : path + "." + name;
   }
 
-  // The stop for objects of type `target` behind `relation` at `stop`, and
-  // whether it is new.
-  std::pair<int32_t, bool> StopBehind(int32_t stop, const Relation& relation,
-                                      ContentTypeId target) {
+  // The stop for objects of type `target` behind `relation` at `stop`.
+  int32_t StopBehind(int32_t stop, const Relation& relation,
+                     ContentTypeId target) {
     const size_t way = WayOf(stop, relation);
     const size_t index = static_cast<size_t>(target);
-    const int32_t known = plan_.stops_[stop].ways[way].to[index];
-    if (known != kNowhere) return {known, false};
-    const int32_t to = AddStop(target, index, PathBehind(stop, relation.name));
-    plan_.stops_[stop].ways[way].to[index] = to;
-    return {to, true};
+    int32_t to = plan_.stops_[stop].ways[way].to[index];
+    if (to == kNowhere) {
+      to = AddStop(target, index, PathBehind(stop, relation.name));
+      plan_.stops_[stop].ways[way].to[index] = to;
+    }
+    return to;
   }
 
   // The position of the way along `relation` among the ways of `stop`.
@@ -321,6 +326,13 @@ class LoadPlan::Builder {
 
   const Schema& schema_;
   LoadPlan& plan_;
+  // What the paths so far ask of a reference to a type, and of a slot of a
+  // list: the same at every stop, because one object may be met at several.
+  std::map<std::pair<const Relation*, ContentTypeId>, const Condition*>
+      conditions_;
+  std::map<std::tuple<const ListRelation*, std::string, bool>,
+           std::shared_ptr<const ListQuery>>
+      queries_;
 };
 
 template <typename Visit>

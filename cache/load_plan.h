@@ -88,6 +88,7 @@ class LoadPlan {
     std::string path;  // "" for the rows
     const Condition* where = nullptr;  // what is met must meet it, too
     bool is_count = false;             // nothing is met here
+    bool ends_path = false;            // some path ends here
     // Of a many-to-many: where its links are met, and behind that, its members.
     bool links = false;
     bool behind_links = false;

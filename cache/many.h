@@ -7,7 +7,7 @@
 //   schema.Define<A>("feeds.a").Key("id", &A::id).Field("name", &A::name)
 //       .HasMany("xs", &A::xs, &X::a);
 //   ...
-//   for (const X& x : session.List(a, &A::xs)) Use(x);
+//   for (const X& x : session.GetAll(a, &A::xs)) Use(x);
 //
 // It holds nothing: which objects are in the list follows from their foreign
 // keys, so that no list can disagree with them. It gives the list a name and a

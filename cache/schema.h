@@ -177,10 +177,10 @@ class Schema {
 
 // What a definition may say beside the defaults.
 struct ColumnOptions {
-  std::string column;  // default: the field's name
+  std::string column = {};  // default: the field's name
 };
 struct ForeignKeyOptions {
-  std::string column;  // default: the relation's name and "_id"
+  std::string column = {};  // default: the relation's name and "_id"
   // Whether a row never changes what it points at. A write that changes it all
   // the same is an error; in return, to invalidate an object that is in memory
   // leaves all lists but its own parent's as they are.
@@ -191,7 +191,7 @@ struct GenericForeignKeyOptions {
   // Prefetch paths are checked against these, and a prefetch resolves
   // references to these. One to another registered type resolves when it is
   // read.
-  std::vector<std::string> admissible;
+  std::vector<std::string> admissible = {};
   // As for a foreign key.
   bool immutable = false;
 };
@@ -199,7 +199,7 @@ struct ListOptions {
   // The order of the list: names of fields of its members, "-name" for
   // descending; what is equal in all of them goes by the key. Default: by the
   // key; a many-to-many by the key of its links.
-  std::vector<std::string> order_by;
+  std::vector<std::string> order_by = {};
 };
 
 // Describes one type; returned by Schema::Define, to be used in one expression.

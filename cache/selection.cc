@@ -50,7 +50,7 @@ class Walk {
   std::vector<const ContentType*> EndTypes() const {
     std::vector<const ContentType*> types;
     for (const Stop& stop : plan_.stops()) {
-      if (stop.is_end()) types.push_back(&plan_.schema().type(stop.type));
+      if (IsEnd(stop)) types.push_back(&plan_.schema().type(stop.type));
     }
     return types;
   }
@@ -71,10 +71,15 @@ class Walk {
   Walk(SessionState& session, LoadPlan plan)
       : session_(&session), plan_(std::move(plan)) {}
 
+  // The path of no steps ends at the rows.
+  bool IsEnd(const Stop& stop) const {
+    return stop.ends_path || plan_.stops().size() == 1;
+  }
+
   void Go(int32_t at, const void* object) {
     const Stop& stop = plan_.stops()[at];
     const ContentType& type = plan_.schema().type(stop.type);
-    if (stop.is_end()) {
+    if (IsEnd(stop)) {
       done_ = visit_(type, object);
       return;
     }

@@ -128,6 +128,8 @@ class Selection {
     return Result{Typed(found->matches), Typed(found->undecided),
                   std::move(found->gaps)};
   }
+  // A temporary would take its rows with it.
+  absl::StatusOr<Result> From(const std::vector<T>&& rows) = delete;
 
  private:
   static std::vector<const T*> Typed(const std::vector<const void*>& objects) {

@@ -40,12 +40,15 @@ View Read(SessionState& session, const ContentType& type, const ObjectKey& key,
 // The object behind a key as written, or null.
 const void* ReadObject(SessionState& session, const ContentType& type,
                        const ObjectKey& key, const void* reference) {
-  if (session.IsFiltered(reference)) return nullptr;
-  if (key.Is(type.key().kind))
-    return Read(session, type, key, reference).object;
-  const std::optional<ObjectKey> canonical = type.CanonicalKey(key);
-  return canonical ? Read(session, type, *canonical, reference).object
-                   : nullptr;
+  const void* object = nullptr;
+  if (key.Is(type.key().kind)) {
+    object = Read(session, type, key, reference).object;
+  } else if (const auto canonical = type.CanonicalKey(key)) {
+    object = Read(session, type, *canonical, reference).object;
+  }
+  const bool filtered =
+      object != nullptr && session.IsFiltered(reference, object);
+  return filtered ? nullptr : object;
 }
 
 // Why nothing is known of a key after it was read.
@@ -72,9 +75,10 @@ Resolution ResolveKey(SessionState& session, const ContentType& type,
     return {Outcome::kNull, &type, nullptr, absl::OkStatus()};
   const absl::StatusOr<ObjectKey> key = type.RequireKey(written);
   if (!key.ok()) return {Outcome::kBadKey, &type, nullptr, key.status()};
-  if (session.IsFiltered(reference))
-    return {Outcome::kFiltered, &type, nullptr, absl::OkStatus()};
   const View view = Read(session, type, *key, reference);
+  if (view.state == State::kLoaded &&
+      session.IsFiltered(reference, view.object))
+    return {Outcome::kFiltered, &type, nullptr, absl::OkStatus()};
   if (view.state == State::kLoaded)
     return {Outcome::kLoaded, &type, view.object, absl::OkStatus()};
   if (view.state == State::kMissing)
@@ -103,10 +107,12 @@ absl::Status MayNotLoad(const ListRead& read) {
           " is not loaded, and the session may not load it (kForbid)"));
 }
 
-// Why a list could not be read though its own load, if any, succeeded: a member
-// behind its links failed.
-absl::Status MissingMember(SessionState& session, const ListRead& read) {
+// The failure of a member behind the list's links; OK if there is none. One of
+// a load under way counts only if `under_way` says so.
+absl::Status FailedMember(SessionState& session, const ListRead& read,
+                          bool under_way) {
   const ListQuery& query = *read.query;
+  if (query.member_key == nullptr) return absl::OkStatus();
   const auto links = session.lists().FindLinks(query, read.parent);
   const ContentType& member = query.order.type();
   for (const void* link : links.value_or(std::vector<const void*>())) {
@@ -114,12 +120,21 @@ absl::Status MissingMember(SessionState& session, const ListRead& read) {
         member.CanonicalKey(query.member_key->foreign_key(link).key());
     const SessionState::Failure* failure =
         key ? session.FindFailure(member.id(), *key) : nullptr;
-    if (failure == nullptr) continue;
+    if (failure == nullptr || (failure->under_way && !under_way) ||
+        session.Find(member.id(), *key).state != State::kUnknown)
+      continue;
     return absl::Status(failure->status.code(),
                         Cat(ListName(read.type, read.list, read.parent.key),
                             ": loading ", member.name(), " ", key->ToString(),
                             ": ", std::string(failure->status.message())));
   }
+  return absl::OkStatus();
+}
+
+// Why a list could not be read though its own load, if any, succeeded.
+absl::Status CannotBeRead(SessionState& session, const ListRead& read) {
+  absl::Status status = FailedMember(session, read, /*under_way=*/true);
+  if (!status.ok()) return status;
   return absl::InternalError(
       Cat(ListName(read.type, read.list, read.parent.key), " can't be read"));
 }
@@ -154,7 +169,10 @@ absl::StatusOr<PrefetchReport> Session::PrefetchRows(TypeTag tag, RowSpan rows,
   state_->Adopt(plan.root().id(), rows);
   PlanRun run(*state_, plan);
   run.Start(rows);
-  return run.RunToEnd();
+  PrefetchReport report = run.RunToEnd();
+  // It may have brought what earlier reads did not find.
+  state_->cohorts().FollowAnew();
+  return report;
 }
 
 absl::StatusOr<std::string> Session::ExplainRows(
@@ -297,15 +315,22 @@ const ListResult& Session::ReadList(TypeTag tag, const void* parent,
   if (const ListResult* known = lists.Find(read.query, read.parent))
     return *known;
   auto failure = lists.FindFailure(*read.query, read.parent);
-  if (failure && !failure->under_way) return *failure->result;
-  if (state_->options().fetch_mode == FetchMode::kForbid)
-    return lists.SetNotLoaded(read.query, read.parent, MayNotLoad(read));
+  const bool forbidden = state_->options().fetch_mode == FetchMode::kForbid;
+  if (failure && (forbidden || !failure->under_way)) return *failure->result;
+  const absl::Status failed = FailedMember(*state_, read, forbidden);
+  if (!failed.ok())
+    return lists.SetUnread(read.query, read.parent, Outcome::kLoadError,
+                           failed);
+  if (forbidden)
+    return lists.SetUnread(read.query, read.parent, Outcome::kNotLoaded,
+                           MayNotLoad(read));
   LazyReader(*state_).LoadList(read.query, read.type, parent, read.parent);
   if (const ListResult* loaded = lists.Find(read.query, read.parent))
     return *loaded;
   failure = lists.FindFailure(*read.query, read.parent);
   if (failure) return *failure->result;
-  return lists.Keep(Outcome::kLoadError, MissingMember(*state_, read));
+  return lists.SetUnread(read.query, read.parent, Outcome::kLoadError,
+                         CannotBeRead(*state_, read));
 }
 
 absl::StatusOr<int64_t> Session::CountList(TypeTag tag, const void* parent,
@@ -318,14 +343,17 @@ absl::StatusOr<int64_t> Session::CountList(TypeTag tag, const void* parent,
   if (const auto known = lists.FindCount(read.query, read.parent))
     return *known;
   auto failure = lists.FindFailure(*read.query, read.parent);
-  if (failure && !failure->under_way) return failure->result->status;
-  if (state_->options().fetch_mode == FetchMode::kForbid)
-    return MayNotLoad(read);
+  const bool forbidden = state_->options().fetch_mode == FetchMode::kForbid;
+  if (failure && (forbidden || !failure->under_way))
+    return failure->result->status;
+  const absl::Status failed = FailedMember(*state_, read, forbidden);
+  if (!failed.ok()) return failed;
+  if (forbidden) return MayNotLoad(read);
   LazyReader(*state_).LoadList(read.query, read.type, parent, read.parent);
   if (const auto loaded = lists.FindCount(read.query, read.parent))
     return *loaded;
   failure = lists.FindFailure(*read.query, read.parent);
-  return failure ? failure->result->status : MissingMember(*state_, read);
+  return failure ? failure->result->status : CannotBeRead(*state_, read);
 }
 
 std::vector<const void*> Session::FindObjects(TypeTag tag,

@@ -72,6 +72,21 @@ class SessionState;
 
 }  // namespace cache_internal
 
+namespace cache_internal {
+
+// Whether a member of type M can hold the value.
+template <typename M, typename Value>
+bool CanBe(const Value& value) {
+  if constexpr (std::is_integral_v<Value> && std::is_integral_v<M> &&
+                !std::is_same_v<M, bool> && !std::is_same_v<Value, bool>) {
+    return static_cast<Value>(static_cast<M>(value)) == value &&
+           (static_cast<M>(value) < M{}) == (value < Value{});
+  }
+  return true;
+}
+
+}  // namespace cache_internal
+
 // Rows in the caller's memory, side by side: a vector, an array or a span, but
 // no temporary that would take them with it.
 template <typename Rows>
@@ -175,8 +190,10 @@ class Session {
                             cache_internal::MemberOffset(parent, list), slot));
   }
 
-  // How many members it has, without loading them. InvalidArgument, a load
-  // error, or FailedPrecondition if the session may not load the figure.
+  // How many members it has. They are not loaded for it, unless it is a
+  // many-to-many, or a condition without SQL text decides. A load error, or
+  // FailedPrecondition if the session may not load the figure or the slot is
+  // empty.
   template <typename T, typename C, typename U>
   absl::StatusOr<int64_t> Count(const T& parent, Many<U> C::*list,
                                 std::string_view slot = "") {
@@ -201,6 +218,7 @@ class Session {
                                 const Values&... values) {
     static_assert(sizeof...(M) == sizeof...(Values),
                   "one value for each member of the index");
+    if (!(cache_internal::CanBe<M>(values) && ...)) return {};
     const std::tuple<M...> typed(static_cast<M>(values)...);
     const std::array<Scalar, sizeof...(M)> scalars = std::apply(
         [](const M&... members) {

@@ -90,7 +90,8 @@ class StreamSchema : public Schema {
         .GenericForeignKey("actor", "actor_content_type_id", "actor_object_id",
                            &Action::actor, anything)
         .GenericForeignKey("action_object", "action_object_content_type_id",
-                           "action_object_object_id", &Action::action_object, anything)
+                           "action_object_object_id", &Action::action_object,
+                           anything)
         .GenericForeignKey("target", "target_content_type_id",
                            "target_object_id", &Action::target, anything);
     Define<Follow>("actstream.follow")
@@ -142,7 +143,8 @@ class ActivityStreamTest : public ::testing::Test {
     const Uuid news = *Uuid::Parse("00000000-0000-4000-8000-00000000000f");
     db_.Add<User>({{1, "Ada"}, {2, "Ben"}, {3, "Cleo"}});
     db_.Add<Group>({{1, "Readers"}});
-    db_.Add<Post>({{hello, "Hello", Ref<User>(1)}, {news, "News", Ref<User>(3)}});
+    db_.Add<Post>(
+        {{hello, "Hello", Ref<User>(1)}, {news, "News", Ref<User>(3)}});
     db_.Add<Comment>({{1, "Nice", Ref<Post>(hello), Ref<User>(2)},
                       {2, "Really?", Ref<Post>(news), Ref<User>(1)}});
   }
@@ -183,10 +185,9 @@ TEST_F(ActivityStreamTest, PageIsReadFromMemory) {
 // comments, and users wait for posts.
 TEST_F(ActivityStreamTest, OneCallForEachType) {
   Session session = cache_.NewSession();
-  const absl::StatusOr<PrefetchReport> report =
-      session.Prefetch(page_, {"actor", "action_object.author",
-                               "action_object.post.author",
-                               "action_object.user", "target"});
+  const absl::StatusOr<PrefetchReport> report = session.Prefetch(
+      page_, {"actor", "action_object.author", "action_object.post.author",
+              "action_object.user", "target"});
   ASSERT_TRUE(report.ok()) << report.status();
   EXPECT_THAT(
       db_.log(),
@@ -224,9 +225,8 @@ TEST_F(ActivityStreamTest, PlanServesEveryPage) {
   Session second = cache_.NewSession();
   ASSERT_TRUE(second.Prefetch(next, *plan).ok());
   EXPECT_THAT(db_.log(), ElementsAre("1: auth.user 4"));
-  EXPECT_THAT(Lines(second, next),
-              ElementsAre("Dora joined the group Readers",
-                          "Dora liked 'Nice' on Hello"));
+  EXPECT_THAT(Lines(second, next), ElementsAre("Dora joined the group Readers",
+                                               "Dora liked 'Nice' on Hello"));
 }
 
 TEST_F(ActivityStreamTest, TextIdsAreKeysOfTheirType) {
@@ -237,10 +237,10 @@ TEST_F(ActivityStreamTest, TextIdsAreKeysOfTheirType) {
        schema_.RefTo<Post>("8f0c2a4e-b1d3-4c5f-9a7b-6c5d4e3f2a1b")}};
   Session session = cache_.NewSession();
   ASSERT_TRUE(session.Prefetch(page, {"actor", "action_object"}).ok());
-  EXPECT_THAT(db_.log(), UnorderedElementsAre(
-                             "1: auth.user 1",
-                             "1: blog.post "
-                             "8f0c2a4e-b1d3-4c5f-9a7b-6c5d4e3f2a1b"));
+  EXPECT_THAT(db_.log(),
+              UnorderedElementsAre("1: auth.user 1",
+                                   "1: blog.post "
+                                   "8f0c2a4e-b1d3-4c5f-9a7b-6c5d4e3f2a1b"));
   EXPECT_EQ(session.Get<User>(page[0].actor), session.Get<User>(page[1].actor));
   EXPECT_EQ(session.Get<Post>(page[0].action_object),
             session.Get<Post>(page[1].action_object));
@@ -252,12 +252,11 @@ TEST_F(ActivityStreamTest, BadReferencesHarmNoOther) {
   const std::vector<Action> page = {
       {1, schema_.RefTo<User>("1"), "wrote",
        schema_.RefTo<Post>("ffffffff-ffff-4fff-8fff-ffffffffffff")},
-      {2, schema_.RefTo<User>("2"), "shared", GenericRef::OfUnknownType(17, "5"),
-       schema_.RefTo<Group>("1")},
+      {2, schema_.RefTo<User>("2"), "shared",
+       GenericRef::OfUnknownType(17, "5"), schema_.RefTo<Group>("1")},
       {3, schema_.RefTo<User>("nobody"), "left", schema_.RefTo<Group>("1")}};
   Session session = cache_.NewSession();
-  const absl::StatusOr<PrefetchReport> report =
-      session.Prefetch(page, shown_);
+  const absl::StatusOr<PrefetchReport> report = session.Prefetch(page, shown_);
   ASSERT_TRUE(report.ok()) << report.status();
   EXPECT_EQ(report->null, 2);
   EXPECT_EQ(report->unknown_type, 1);
@@ -279,9 +278,8 @@ TEST_F(ActivityStreamTest, MissingPostIsAskedForOnce) {
     EXPECT_EQ(session.Resolve(page[0].action_object).outcome(),
               Outcome::kMissing);
   }
-  EXPECT_THAT(
-      db_.log(),
-      ElementsAre("1: blog.post ffffffff-ffff-4fff-8fff-ffffffffffff"));
+  EXPECT_THAT(db_.log(),
+              ElementsAre("1: blog.post ffffffff-ffff-4fff-8fff-ffffffffffff"));
 }
 
 TEST_F(ActivityStreamTest, FollowsShareWhatActionsLoaded) {
@@ -293,8 +291,7 @@ TEST_F(ActivityStreamTest, FollowsShareWhatActionsLoaded) {
   Session session = cache_.NewSession();
   ASSERT_TRUE(session.Prefetch(page_, shown_).ok());
   db_.ClearLog();
-  ASSERT_TRUE(
-      session.Prefetch(follows, {"user", "follow_object.author"}).ok());
+  ASSERT_TRUE(session.Prefetch(follows, {"user", "follow_object.author"}).ok());
   EXPECT_THAT(db_.log(), IsEmpty());
 
   std::vector<std::string> followed;
@@ -310,12 +307,10 @@ TEST_F(ActivityStreamTest, FollowsAloneTakeTwoWaves) {
       {2, Ref<User>(2),
        schema_.RefTo<Post>("8f0c2a4e-b1d3-4c5f-9a7b-6c5d4e3f2a1b")}};
   Session session = cache_.NewSession();
-  ASSERT_TRUE(
-      session.Prefetch(follows, {"user", "follow_object.author"}).ok());
-  EXPECT_THAT(
-      db_.log(),
-      ElementsAre("1: blog.post 8f0c2a4e-b1d3-4c5f-9a7b-6c5d4e3f2a1b",
-                  "2: auth.user 2 3 1"));
+  ASSERT_TRUE(session.Prefetch(follows, {"user", "follow_object.author"}).ok());
+  EXPECT_THAT(db_.log(),
+              ElementsAre("1: blog.post 8f0c2a4e-b1d3-4c5f-9a7b-6c5d4e3f2a1b",
+                          "2: auth.user 2 3 1"));
 }
 
 }  // namespace

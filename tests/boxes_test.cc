@@ -134,10 +134,9 @@ TEST_F(BoxesTest, EveryKindHasItsOwnPath) {
   const absl::StatusOr<PrefetchReport> report = session.Prefetch(
       boxes_, {"content[shop.apple].farm", "content[shop.chocolate].factory"});
   ASSERT_TRUE(report.ok()) << report.status();
-  EXPECT_THAT(
-      db_.log(),
-      UnorderedElementsAre("1: shop.apple 1 2 3", "1: shop.chocolate 1",
-                           "2: shop.farm 1 2 3", "2: shop.factory 1"));
+  EXPECT_THAT(db_.log(),
+              UnorderedElementsAre("1: shop.apple 1 2 3", "1: shop.chocolate 1",
+                                   "2: shop.farm 1 2 3", "2: shop.factory 1"));
   db_.ClearLog();
   EXPECT_THAT(Labels(session),
               ElementsAre("Cox from Hill", "Elstar from Dale",
@@ -147,15 +146,14 @@ TEST_F(BoxesTest, EveryKindHasItsOwnPath) {
 
 TEST_F(BoxesTest, NothingIsLoadedBehindAGreenApple) {
   Session session = cache_.NewSession();
-  const absl::StatusOr<PrefetchReport> report = session.Prefetch(
-      boxes_, Prefetch{"content[shop.apple]{where=ripe}.farm",
-                       "content[shop.chocolate].factory"}
-                  .With(Ripe(90)));
+  const absl::StatusOr<PrefetchReport> report =
+      session.Prefetch(boxes_, Prefetch{"content[shop.apple]{where=ripe}.farm",
+                                        "content[shop.chocolate].factory"}
+                                   .With(Ripe(90)));
   ASSERT_TRUE(report.ok()) << report.status();
-  EXPECT_THAT(
-      db_.log(),
-      UnorderedElementsAre("1: shop.apple 1 2 3", "1: shop.chocolate 1",
-                           "2: shop.farm 1 3", "2: shop.factory 1"));
+  EXPECT_THAT(db_.log(),
+              UnorderedElementsAre("1: shop.apple 1 2 3", "1: shop.chocolate 1",
+                                   "2: shop.farm 1 3", "2: shop.factory 1"));
   EXPECT_EQ(report->filtered, 1);
   db_.ClearLog();
   EXPECT_THAT(Labels(session),

@@ -20,8 +20,8 @@ namespace {
 
 using cache_internal::Cohorts;
 using cache_internal::RowSpan;
-using testing::Each;
 using testing::ElementsAre;
+using testing::IsEmpty;
 using testing::SizeIs;
 
 struct Farm;
@@ -38,14 +38,17 @@ struct Farm {
 
 class CohortsTest : public testing::Test {
  protected:
-  CohortsTest() {
-    schema_.Define<Apple>("shop.apple")
+  CohortsTest() : cohorts_(Defined(schema_)) {}
+
+  static const Schema& Defined(Schema& schema) {
+    schema.Define<Apple>("shop.apple")
         .Key("id", &Apple::id)
         .ForeignKey("farm", &Apple::farm)
         .GenericForeignKey("label", "type_id", "label_id", &Apple::label);
-    schema_.Define<Farm>("shop.farm")
+    schema.Define<Farm>("shop.farm")
         .Key("id", &Farm::id)
         .HasMany("apples", &Farm::apples, &Apple::farm);
+    return schema;
   }
 
   template <typename T>
@@ -63,18 +66,18 @@ class CohortsTest : public testing::Test {
     return {rows.data(), rows.size(), sizeof(rows[0]), true};
   }
 
-  // A cohort at those addresses.
+  // Objects at those addresses.
   template <typename T = Apple>
-  void AddCohort(std::vector<const void*> objects, bool only_new = false) {
-    cohorts_.Add(Type<T>(), std::move(objects), only_new);
+  void Add(std::vector<const void*> objects) {
+    cohorts_.Add(Type<T>(), std::move(objects));
   }
 
-  // Expects that address to be `offset` bytes into `object`.
-  void ExpectAt(const void* address, size_t cohort, const void* object,
-                size_t offset) {
+  // Expects that address to be `offset` bytes into `object`, a T.
+  template <typename T = Apple>
+  void ExpectAt(const void* address, const void* object, size_t offset) {
     const std::optional<Cohorts::Located> located = cohorts_.Locate(address);
     ASSERT_TRUE(located.has_value());
-    EXPECT_EQ(located->cohort, cohort);
+    EXPECT_EQ(located->type, &Type<T>());
     EXPECT_EQ(located->object, object);
     EXPECT_EQ(located->offset, offset);
   }
@@ -103,10 +106,10 @@ TEST_F(CohortsTest, MembersAreFoundWhereTheyStand) {
   const std::vector<Apple> apples(3);
   cohorts_.Add(Type<Apple>(), Span(apples));
   for (const Apple& apple : apples) {
-    ExpectAt(&apple, 0, &apple, 0);
-    ExpectAt(&apple.farm, 0, &apple, offsetof(Apple, farm));
-    ExpectAt(&apple.label, 0, &apple, offsetof(Apple, label));
-    ExpectAt(&apple.last, 0, &apple, offsetof(Apple, last));
+    ExpectAt(&apple, &apple, 0);
+    ExpectAt(&apple.farm, &apple, offsetof(Apple, farm));
+    ExpectAt(&apple.label, &apple, offsetof(Apple, label));
+    ExpectAt(&apple.last, &apple, offsetof(Apple, last));
   }
 }
 
@@ -123,25 +126,25 @@ TEST_F(CohortsTest, OffsetNamesTheRelation) {
 TEST_F(CohortsTest, ObjectEndsWithItsLastByte) {
   // Between strangers of the same size.
   const std::array<Apple, 3> apples;
-  AddCohort({&apples[1]});
+  Add({&apples[1]});
   const char* const begin = Bytes(&apples[1]);
   EXPECT_FALSE(IsKnown(begin - 1));
-  ExpectAt(begin, 0, &apples[1], 0);
-  ExpectAt(begin + sizeof(Apple) - 1, 0, &apples[1], sizeof(Apple) - 1);
+  ExpectAt(begin, &apples[1], 0);
+  ExpectAt(begin + sizeof(Apple) - 1, &apples[1], sizeof(Apple) - 1);
   EXPECT_FALSE(IsKnown(begin + sizeof(Apple)));
 }
 
 TEST_F(CohortsTest, NeighboursMeetWithoutAGap) {
   const std::array<Apple, 2> apples;
-  AddCohort({&apples[0]});
-  AddCohort({&apples[1]});
-  ExpectAt(Bytes(&apples[1]) - 1, 0, &apples[0], sizeof(Apple) - 1);
-  ExpectAt(&apples[1], 1, &apples[1], 0);
+  Add({&apples[0]});
+  Add({&apples[1]});
+  ExpectAt(Bytes(&apples[1]) - 1, &apples[0], sizeof(Apple) - 1);
+  ExpectAt(&apples[1], &apples[1], 0);
 }
 
 TEST_F(CohortsTest, AddressesBeyondAllObjectsAreUnknown) {
   const std::array<Apple, 5> apples;
-  AddCohort({&apples[3], &apples[1]});
+  Add({&apples[3], &apples[1]});
   EXPECT_FALSE(IsKnown(&apples[0]));
   EXPECT_FALSE(IsKnown(&apples[2]));
   EXPECT_FALSE(IsKnown(&apples[4]));
@@ -152,104 +155,89 @@ TEST_F(CohortsTest, SizeIsThatOfTheType) {
   static_assert(sizeof(Farm) < sizeof(Apple));
   const std::array<Apple, 1> place;
   // A farm stands where an apple would reach further.
-  AddCohort<Farm>({&place[0]});
-  ExpectAt(Bytes(&place[0]) + sizeof(Farm) - 1, 0, &place[0], sizeof(Farm) - 1);
+  Add<Farm>({&place[0]});
+  ExpectAt<Farm>(Bytes(&place[0]) + sizeof(Farm) - 1, &place[0],
+                 sizeof(Farm) - 1);
   EXPECT_FALSE(IsKnown(Bytes(&place[0]) + sizeof(Farm)));
 }
 
-// ---- Which cohort it is. ----
+// ---- All objects of a type. ----
 
-TEST_F(CohortsTest, CohortKeepsItsObjectsInOrder) {
+TEST_F(CohortsTest, ObjectsOfATypeInTheOrderTheyCame) {
   const std::vector<Apple> apples(3);
-  AddCohort({&apples[2], &apples[0], &apples[1]});
-  ASSERT_EQ(cohorts_.size(), 1u);
-  EXPECT_EQ(cohorts_[0].type, &Type<Apple>());
-  EXPECT_THAT(cohorts_[0].objects,
-              ElementsAre(&apples[2], &apples[0], &apples[1]));
-}
-
-TEST_F(CohortsTest, LastCohortOfAnObjectCounts) {
-  const std::vector<Apple> apples(3);
-  cohorts_.Add(Type<Apple>(), Span(apples));
-  AddCohort({&apples[1], &apples[2]});
-  AddCohort({&apples[2]});
-  ExpectAt(&apples[0].farm, 0, &apples[0], offsetof(Apple, farm));
-  ExpectAt(&apples[1].farm, 1, &apples[1], offsetof(Apple, farm));
-  ExpectAt(&apples[2].farm, 2, &apples[2], offsetof(Apple, farm));
-}
-
-TEST_F(CohortsTest, CohortsAreIndexedAsTheyCome) {
-  const std::vector<Apple> apples(2);
-  AddCohort({&apples[0], &apples[1]});
-  ExpectAt(&apples[1], 0, &apples[1], 0);
-  AddCohort({&apples[1]});
-  ExpectAt(&apples[1], 1, &apples[1], 0);
-  ExpectAt(&apples[0], 0, &apples[0], 0);
-}
-
-TEST_F(CohortsTest, AnotherTypeMayTakeAPlace) {
-  const std::array<Apple, 1> place;
-  AddCohort({&place[0]});
-  ASSERT_TRUE(IsKnown(&place[0].last));
-  AddCohort<Farm>({&place[0]});
-  ExpectAt(&place[0], 1, &place[0], 0);
-  EXPECT_FALSE(IsKnown(&place[0].last));
-}
-
-TEST_F(CohortsTest, CohortsStayWhereTheyAre) {
-  const std::vector<Apple> apples(100);
-  AddCohort({&apples[0]});
-  const Cohorts::Cohort* const first = &cohorts_[0];
-  for (const Apple& apple : apples) AddCohort({&apple});
-  EXPECT_EQ(&cohorts_[0], first);
-  EXPECT_EQ(cohorts_.size(), 101u);
-}
-
-TEST_F(CohortsTest, NothingFollowedAtFirst) {
-  const Apple apple;
   const Farm farm;
-  AddCohort({&apple});
-  AddCohort<Farm>({&farm});
-  EXPECT_THAT(cohorts_[0].followed, SizeIs(2));  // farm, label
-  EXPECT_THAT(cohorts_[1].followed, SizeIs(1));  // apples
-  EXPECT_THAT(cohorts_[0].followed, Each(0));
-  EXPECT_THAT(cohorts_[1].followed, Each(0));
+  Add({&apples[2]});
+  Add<Farm>({&farm});
+  Add({&apples[0], &apples[1]});
+  EXPECT_THAT(cohorts_.Of(Type<Apple>()),
+              ElementsAre(&apples[2], &apples[0], &apples[1]));
+  EXPECT_THAT(cohorts_.Of(Type<Farm>()), ElementsAre(&farm));
+  EXPECT_EQ(cohorts_.size(), 4u);
 }
 
-// ---- What makes no cohort. ----
+TEST_F(CohortsTest, EachObjectOnce) {
+  const std::vector<Apple> apples(2);
+  Add({&apples[1], &apples[0], &apples[1]});
+  Add({&apples[0]});
+  EXPECT_THAT(cohorts_.Of(Type<Apple>()), ElementsAre(&apples[1], &apples[0]));
+}
 
-TEST_F(CohortsTest, NoObjectsAreNoCohort) {
-  AddCohort({});
-  AddCohort({}, /*only_new=*/true);
+TEST_F(CohortsTest, FirstTypeOfAPlaceStays) {
+  const std::array<Apple, 1> place;
+  Add({&place[0]});
+  Add<Farm>({&place[0]});
+  ExpectAt(&place[0].last, &place[0], offsetof(Apple, last));
+  EXPECT_THAT(cohorts_.Of(Type<Farm>()), IsEmpty());
+}
+
+TEST_F(CohortsTest, NothingIsNothing) {
+  Add({});
   cohorts_.Add(Type<Apple>(), RowSpan{});
   cohorts_.Add(Type<Apple>(), Span(std::vector<const Apple*>(3)));
   EXPECT_EQ(cohorts_.size(), 0u);
 }
 
-TEST_F(CohortsTest, OnlyNewLeavesOutTheKnown) {
-  const std::vector<Apple> apples(4);
-  AddCohort({&apples[0], &apples[1]});
-  AddCohort({&apples[3], &apples[1], &apples[2], &apples[0]},
-            /*only_new=*/true);
-  ASSERT_EQ(cohorts_.size(), 2u);
-  EXPECT_THAT(cohorts_[1].objects, ElementsAre(&apples[3], &apples[2]));
-  ExpectAt(&apples[1], 0, &apples[1], 0);
-  ExpectAt(&apples[2], 1, &apples[2], 0);
+// ---- What is to be followed and loaded. ----
+
+constexpr size_t kFarm = 0;
+constexpr size_t kLabel = 1;
+
+TEST_F(CohortsTest, EachIsFollowedOnceForARelation) {
+  const std::vector<Apple> apples(3);
+  Add({&apples[0], &apples[1]});
+  EXPECT_THAT(cohorts_.TakeUnfollowed(Type<Apple>(), kFarm),
+              ElementsAre(&apples[0], &apples[1]));
+  EXPECT_THAT(cohorts_.TakeUnfollowed(Type<Apple>(), kFarm), IsEmpty());
+  Add({&apples[2]});
+  EXPECT_THAT(cohorts_.TakeUnfollowed(Type<Apple>(), kFarm),
+              ElementsAre(&apples[2]));
+  EXPECT_THAT(cohorts_.TakeUnfollowed(Type<Apple>(), kLabel), SizeIs(3));
 }
 
-TEST_F(CohortsTest, OnlyNewOfTheKnownIsNoCohort) {
-  const std::vector<Apple> apples(2);
-  AddCohort({&apples[0], &apples[1]});
-  AddCohort({&apples[1], &apples[0]}, /*only_new=*/true);
-  EXPECT_EQ(cohorts_.size(), 1u);
+TEST_F(CohortsTest, ListsAreFollowedAfterTheRelations) {
+  const Farm farm;
+  Add<Farm>({&farm});
+  EXPECT_THAT(cohorts_.TakeUnfollowed(Type<Farm>(), 0), ElementsAre(&farm));
+  EXPECT_THAT(cohorts_.TakeUnfollowed(Type<Farm>(), 0), IsEmpty());
 }
 
-TEST_F(CohortsTest, OnlyNewTakesEachObjectOnce) {
-  const std::vector<Apple> apples(2);
-  AddCohort({&apples[1], &apples[0], &apples[1], &apples[1], &apples[0]},
-            /*only_new=*/true);
-  ASSERT_EQ(cohorts_.size(), 1u);
-  EXPECT_THAT(cohorts_[0].objects, ElementsAre(&apples[1], &apples[0]));
+TEST_F(CohortsTest, FollowingIsNotLoading) {
+  const Apple apple;
+  Add({&apple});
+  EXPECT_THAT(cohorts_.TakeUnfollowed(Type<Apple>(), kFarm), SizeIs(1));
+  EXPECT_THAT(cohorts_.TakeUnloaded(Type<Apple>(), kFarm), SizeIs(1));
+  EXPECT_THAT(cohorts_.TakeUnloaded(Type<Apple>(), kFarm), IsEmpty());
+  EXPECT_THAT(cohorts_.TakeUnloaded(Type<Apple>(), kLabel), SizeIs(1));
+}
+
+TEST_F(CohortsTest, AnewMeansAll) {
+  const Apple apple;
+  Add({&apple});
+  cohorts_.TakeUnfollowed(Type<Apple>(), kFarm);
+  cohorts_.TakeUnloaded(Type<Apple>(), kFarm);
+  cohorts_.FollowAnew();
+  EXPECT_THAT(cohorts_.TakeUnfollowed(Type<Apple>(), kFarm), SizeIs(1));
+  EXPECT_THAT(cohorts_.TakeUnloaded(Type<Apple>(), kFarm), SizeIs(1));
 }
 
 // ---- Rows that pointers lead to. ----
@@ -258,9 +246,8 @@ TEST_F(CohortsTest, PointerRowsAreWhatTheyPointAt) {
   const std::vector<Apple> apples(3);
   const std::vector<const Apple*> rows = {&apples[2], nullptr, &apples[0]};
   cohorts_.Add(Type<Apple>(), Span(rows));
-  ASSERT_EQ(cohorts_.size(), 1u);
-  EXPECT_THAT(cohorts_[0].objects, ElementsAre(&apples[2], &apples[0]));
-  ExpectAt(&apples[2].label, 0, &apples[2], offsetof(Apple, label));
+  EXPECT_THAT(cohorts_.Of(Type<Apple>()), ElementsAre(&apples[2], &apples[0]));
+  ExpectAt(&apples[2].label, &apples[2], offsetof(Apple, label));
   EXPECT_FALSE(IsKnown(&apples[1].label));
   EXPECT_FALSE(IsKnown(rows.data()));
 }
@@ -281,7 +268,7 @@ TEST_F(CohortsTest, StrideMayBeWiderThanTheRow) {
   };
   const std::vector<Wide> rows(2);
   cohorts_.Add(Type<Apple>(), Span(rows));
-  ExpectAt(&rows[1].apple.farm, 0, &rows[1], offsetof(Apple, farm));
+  ExpectAt(&rows[1].apple.farm, &rows[1], offsetof(Apple, farm));
   EXPECT_FALSE(IsKnown(&rows[0].more[0]));
 }
 

@@ -58,6 +58,11 @@ struct Event {
   GenericRef about = {};
 };
 
+struct Link {
+  int64_t id = 0;
+  Ref<Event> event = {};
+};
+
 class BlogSchema : public Schema {
  public:
   BlogSchema() {
@@ -75,6 +80,9 @@ class BlogSchema : public Schema {
     Define<Event>("blog.event")
         .Key("id", &Event::id)
         .GenericForeignKey("about", "about_type", "about_id", &Event::about);
+    Define<Link>("blog.link")
+        .Key("id", &Link::id)
+        .ForeignKey("event", &Link::event);
   }
 };
 
@@ -185,6 +193,20 @@ class ConcurrentPlansTest : public ::testing::Test {
     return Read(session, page_);
   }
 
+  // The comments that a session sees of a post.
+  static std::string CommentsOf(Session& session, const Post& post,
+                                const std::string& slot = "") {
+    std::string ids;
+    for (const Comment& comment : session.GetAll(post, &Post::comments, slot))
+      ids += std::to_string(comment.id) + " ";
+    return ids;
+  }
+
+  template <typename T>
+  TypeStats StatsOf() const {
+    return cache_.Stats().types[static_cast<size_t>(schema_.Find<T>()->id())];
+  }
+
   const BlogSchema schema_;
   const std::vector<Event> page_ = Page(schema_);
   MemorySource db_{schema_};
@@ -194,8 +216,7 @@ class ConcurrentPlansTest : public ::testing::Test {
 // ---- Two threads, a cache each. ----
 
 TEST_F(ConcurrentPlansTest, ThreadsShareOnePlan) {
-  const absl::StatusOr<LoadPlan> plan =
-      cache_.Plan<Event>(PrefetchFor(kMuch));
+  const absl::StatusOr<LoadPlan> plan = cache_.Plan<Event>(PrefetchFor(kMuch));
   ASSERT_TRUE(plan.ok()) << plan.status();
   std::array<std::vector<std::string>, 2> seen;
   for (int round = 0; round < kRounds; ++round) {
@@ -268,8 +289,132 @@ TEST_F(ConcurrentPlansTest, OverlappingRequestsOfOneCache) {
     ASSERT_EQ(seen[0], Expected(kMuch));
     ASSERT_EQ(seen[1], Expected(kLittle));
   }
-  // Nothing was asked twice, whoever came first.
-  EXPECT_EQ(cache_.Stats().types[0].keys, 0);
+  // Whoever came first, nothing was asked for twice: not the posts and photos,
+  // and not the comments of the seven posts that either wanted.
+  EXPECT_EQ(StatsOf<Post>().keys, 9);
+  EXPECT_EQ(StatsOf<Photo>().keys, 9);
+  EXPECT_EQ(StatsOf<Comment>().rows, 21);
+}
+
+// ---- One cache, two sessions in turn. ----
+
+TEST_F(ConcurrentPlansTest, SessionsInTurnKeepTheirConditions) {
+  Session much = cache_.NewSession();
+  Session little = cache_.NewSession();
+  ASSERT_TRUE(little.Prefetch(page_, PrefetchFor(kLittle)).ok());
+  ASSERT_TRUE(much.Prefetch(page_, PrefetchFor(kMuch)).ok());
+  EXPECT_THAT(db_.log(),
+              ElementsAre("1: blog.post 1 2 3 4 5 6 7 8 9",
+                          "1: blog.photo 1 2 3 4 5 6 7 8 9",
+                          "2: blog.comment.post of blog.post 7 8 9",
+                          "3: blog.comment.post of blog.post 3 4 5 6"));
+  db_.ClearLog();
+  for (int visit = 0; visit < 2; ++visit) {
+    EXPECT_EQ(Read(much, page_), Expected(kMuch));
+    EXPECT_EQ(Read(little, page_), Expected(kLittle));
+  }
+  EXPECT_THAT(db_.log(), IsEmpty());
+}
+
+// The events are objects of the cache here: both sessions read one and the same
+// reference, which is filtered in one of them.
+TEST_F(ConcurrentPlansTest, OneReferenceIsFilteredForOneSession) {
+  ASSERT_TRUE(cache_.Put(Event{1, schema_.RefTo<Post>(5)}).ok());
+  const std::vector<Link> links = {{1, Ref<Event>(1)}};
+  const auto since = [](int year) {
+    return Prefetch{"event.about[blog.post]{where=new}"}.With(
+        Condition::On<Post>(
+            "new", [year](const Post& post) { return post.year >= year; }));
+  };
+  Session early = cache_.NewSession();
+  Session late = cache_.NewSession();
+  ASSERT_TRUE(early.Prefetch(links, since(2005)).ok());
+  ASSERT_TRUE(late.Prefetch(links, since(2006)).ok());
+  const Event* event = early.Get(links[0].event);
+  ASSERT_NE(event, nullptr);
+  EXPECT_EQ(late.Get(links[0].event), event);
+  EXPECT_EQ(early.Resolve(event->about).outcome(), Outcome::kLoaded);
+  EXPECT_EQ(late.Resolve(event->about).outcome(), Outcome::kFiltered);
+}
+
+// With SQL text a source leaves out what fails: what it sends is the list of
+// one request, and serves no other.
+TEST_F(ConcurrentPlansTest, ListsThatASourceFiltersAreApart) {
+  const auto good = [](int score) {
+    return Prefetch{"comments{where=good}"}.With(Condition::On<Comment>(
+        "good",
+        [score](const Comment& comment) { return comment.score >= score; },
+        {.sql = "score >= ?1", .parameters = {int64_t{score}}}));
+  };
+  const std::vector<Post> posts = {{1, 2001}, {2, 2002}};
+  Session two = cache_.NewSession();
+  Session three = cache_.NewSession();
+  Session all = cache_.NewSession();
+  ASSERT_TRUE(two.Prefetch(posts, good(2)).ok());
+  ASSERT_TRUE(three.Prefetch(posts, good(3)).ok());
+  ASSERT_TRUE(all.Prefetch(posts, {"comments"}).ok());
+  EXPECT_THAT(db_.log(),
+              ElementsAre("1: blog.comment.post where good of blog.post 1 2",
+                          "2: blog.comment.post where good of blog.post 1 2",
+                          "3: blog.comment.post of blog.post 1 2"));
+  db_.ClearLog();
+  EXPECT_EQ(CommentsOf(all, posts[0]), "11 12 13 ");
+  EXPECT_EQ(CommentsOf(three, posts[0]), "13 ");
+  EXPECT_EQ(CommentsOf(two, posts[0]), "12 13 ");
+  EXPECT_EQ(CommentsOf(two, posts[1]), "22 23 ");
+  EXPECT_THAT(db_.log(), IsEmpty());
+  // Now that all of it is known, conditions need no source.
+  Session one = cache_.NewSession();
+  ASSERT_TRUE(one.Prefetch(posts, good(1)).ok());
+  EXPECT_EQ(CommentsOf(one, posts[1]), "21 22 23 ");
+  EXPECT_THAT(db_.log(), IsEmpty());
+}
+
+TEST_F(ConcurrentPlansTest, OwnWritesMeetOwnConditions) {
+  Session much = cache_.NewSession();
+  Session little = cache_.NewSession();
+  ASSERT_TRUE(much.Prefetch(page_, PrefetchFor(kMuch)).ok());
+  ASSERT_TRUE(little.Prefetch(page_, PrefetchFor(kLittle)).ok());
+  const Post* seventh = much.Get<Post>(page_[12].about);
+  ASSERT_NE(seventh, nullptr);
+  db_.ClearLog();
+  ASSERT_TRUE(much.Put(Comment{79, 2, Ref<Post>(7)}).ok());
+  EXPECT_EQ(CommentsOf(much, *seventh), "71 72 73 79 ");
+  EXPECT_EQ(CommentsOf(little, *seventh), "73 ");
+  ASSERT_TRUE(little.Put(Comment{78, 3, Ref<Post>(7)}).ok());
+  EXPECT_EQ(CommentsOf(much, *seventh), "71 72 73 79 ");
+  EXPECT_EQ(CommentsOf(little, *seventh), "73 78 ");
+  EXPECT_THAT(db_.log(), IsEmpty());
+}
+
+// ---- One session, one request after another. ----
+
+TEST_F(ConcurrentPlansTest, LaterConditionsReplaceEarlierOnes) {
+  Session session = cache_.NewSession();
+  for (const Wish& wish : {kMuch, kLittle, kMuch}) {
+    ASSERT_TRUE(session.Prefetch(page_, PrefetchFor(wish)).ok());
+    EXPECT_EQ(Read(session, page_), Expected(wish));
+  }
+}
+
+TEST_F(ConcurrentPlansTest, SlotsKeepConditionsApart) {
+  const std::vector<Post> posts = {{1, 2001}};
+  const auto scores = [](const char* name, int score) {
+    return Condition::On<Comment>(name, [score](const Comment& comment) {
+      return comment.score == score;
+    });
+  };
+  Session session = cache_.NewSession();
+  ASSERT_TRUE(session
+                  .Prefetch(posts, Prefetch{"comments{where=one;as=bad}",
+                                            "comments{where=three;as=good}"}
+                                       .With(scores("one", 1))
+                                       .With(scores("three", 3)))
+                  .ok());
+  EXPECT_THAT(db_.log(), ElementsAre("1: blog.comment.post of blog.post 1"));
+  EXPECT_EQ(CommentsOf(session, posts[0], "bad"), "11 ");
+  EXPECT_EQ(CommentsOf(session, posts[0], "good"), "13 ");
+  EXPECT_EQ(CommentsOf(session, posts[0]), "11 12 13 ");
 }
 
 }  // namespace

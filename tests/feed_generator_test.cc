@@ -310,7 +310,7 @@ TEST(FeedDatabaseTest, FeedNamesEveryThingOnce) {
   EXPECT_EQ(db.Number("SELECT count(object_id) FROM feeds_feed"),
             db.Number("SELECT count(*) FROM (SELECT DISTINCT content_type_id, "
                       "object_id FROM feeds_feed WHERE object_id NOTNULL)"));
-  for (const std::string& model : {"a", "b", "c"}) {
+  for (const std::string model : {"a", "b", "c"}) {
     EXPECT_EQ(
         db.Number("SELECT count(*) FROM feeds_feed "
                   "JOIN django_content_type t ON t.id = content_type_id "

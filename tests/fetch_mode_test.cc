@@ -225,21 +225,21 @@ TEST_F(FetchOneTest, EachReadLoadsItsObject) {
 TEST_F(FetchOneTest, EachListIsLoadedAlone) {
   ASSERT_TRUE(session_.Adopt(posts_).ok());
   EXPECT_THAT(CommentersOf(session_, posts_), ElementsAre("Ben Cleo", "Ada"));
-  EXPECT_THAT(Calls(),
-              ElementsAre("1: blog.comment.post of blog.post 1",
-                          "2: blog.user 2", "3: blog.user 3",
-                          "4: blog.comment.post of blog.post 2",
-                          "5: blog.user 1"));
+  EXPECT_THAT(Calls(), ElementsAre("1: blog.comment.post of blog.post 1",
+                                   "2: blog.user 2", "3: blog.user 3",
+                                   "4: blog.comment.post of blog.post 2",
+                                   "5: blog.user 1"));
   EXPECT_THAT(Unplanned(session_),
               ElementsAre("blog.post.comments 2/2", "blog.comment.user 3/3"));
 }
 
 TEST_F(FetchOneTest, EachCountIsLoadedAlone) {
-  EXPECT_EQ(*session_.Count(posts_[0], &Post::comments), 2);
-  EXPECT_EQ(*session_.Count(posts_[1], &Post::comments), 1);
-  EXPECT_EQ(*session_.Count(posts_[0], &Post::comments), 2);
-  EXPECT_THAT(Calls(), ElementsAre("1: blog.comment.post count of blog.post 1",
-                                   "2: blog.comment.post count of blog.post 2"));
+  EXPECT_EQ(session_.Count(posts_[0], &Post::comments).value_or(-1), 2);
+  EXPECT_EQ(session_.Count(posts_[1], &Post::comments).value_or(-1), 1);
+  EXPECT_EQ(session_.Count(posts_[0], &Post::comments).value_or(-1), 2);
+  EXPECT_THAT(Calls(),
+              ElementsAre("1: blog.comment.post count of blog.post 1",
+                          "2: blog.comment.post count of blog.post 2"));
   EXPECT_THAT(Unplanned(session_), ElementsAre("blog.post.comments 2/2"));
 }
 
@@ -271,7 +271,7 @@ TEST_F(FetchOneTest, PrefetchLeavesOutWhatItHasNoPathFor) {
 TEST_F(FetchOneTest, RowsThatNobodyKnowsAreNamedByType) {
   FarmsOf(session_, boxes_);
   EXPECT_THAT(Unplanned(session_),
-              ElementsAre("shop.apple 2/2", "shop.apple.farm 2/2"));
+              ElementsAre("shop.apple 2/2", "shop.farm 2/2"));
 }
 
 TEST_F(FetchOneTest, CopiedReferenceIsNamedByType) {
@@ -339,10 +339,9 @@ TEST_F(FetchPeersTest, ListsAreOneBatch) {
 TEST_F(FetchPeersTest, ListsOfListsAreOneBatch) {
   ASSERT_TRUE(session_.Adopt(posts_).ok());
   EXPECT_THAT(VotersOf(session_, posts_), ElementsAre("Ada Cleo", "Ben"));
-  EXPECT_THAT(Calls(),
-              ElementsAre("1: blog.comment.post of blog.post 1 2",
-                          "2: blog.vote.comment of blog.comment 1 2 3",
-                          "3: blog.user 1 3 2"));
+  EXPECT_THAT(Calls(), ElementsAre("1: blog.comment.post of blog.post 1 2",
+                                   "2: blog.vote.comment of blog.comment 1 2 3",
+                                   "3: blog.user 1 3 2"));
   EXPECT_THAT(Unplanned(session_),
               ElementsAre("blog.post.comments 1/2", "blog.comment.votes 1/3",
                           "blog.vote.voter 1/3"));
@@ -350,8 +349,8 @@ TEST_F(FetchPeersTest, ListsOfListsAreOneBatch) {
 
 TEST_F(FetchPeersTest, CountsAreOneBatch) {
   ASSERT_TRUE(session_.Adopt(posts_).ok());
-  EXPECT_EQ(*session_.Count(posts_[1], &Post::comments), 1);
-  EXPECT_EQ(*session_.Count(posts_[0], &Post::comments), 2);
+  EXPECT_EQ(session_.Count(posts_[1], &Post::comments).value_or(-1), 1);
+  EXPECT_EQ(session_.Count(posts_[0], &Post::comments).value_or(-1), 2);
   EXPECT_THAT(Calls(),
               ElementsAre("1: blog.comment.post count of blog.post 2 1"));
   EXPECT_THAT(Unplanned(session_), ElementsAre("blog.post.comments 1/2"));
@@ -502,11 +501,11 @@ TEST_F(FetchPeersTest, FilteredPeersStayFiltered) {
   ASSERT_TRUE(
       session_
           .Prefetch(boxes_, Prefetch{"content[shop.apple]{where=hill}"}.With(
-                                Condition::On<Apple>(
-                                    "hill",
-                                    [](const Apple& apple) {
-                                      return apple.farm == Ref<Farm>(1);
-                                    })))
+                                Condition::On<Apple>("hill",
+                                                     [](const Apple& apple) {
+                                                       return apple.farm ==
+                                                              Ref<Farm>(1);
+                                                     })))
           .ok());
   Calls();
   // The post was not asked for, and now all contents are.
@@ -529,9 +528,8 @@ TEST_F(FetchPeersTest, TreesAreOneBatchALevel) {
     for (const Comment* at = &leaf; at != nullptr;)
       at = session_.Get(at->answers);
   }
-  EXPECT_THAT(Calls(),
-              ElementsAre("1: blog.comment 6 7", "2: blog.comment 4 5",
-                          "3: blog.comment 1 2"));
+  EXPECT_THAT(Calls(), ElementsAre("1: blog.comment 6 7", "2: blog.comment 4 5",
+                                   "3: blog.comment 1 2"));
   EXPECT_THAT(Unplanned(session_), ElementsAre("blog.comment.answers 3/6"));
 }
 
@@ -664,10 +662,9 @@ TEST_F(FetchForbidTest, PrefetchedMemberIsNamedToo) {
   EXPECT_EQ(session_.Resolve(comments[1].user).status().ToString(),
             "FAILED_PRECONDITION: blog.comment.user: blog.user 3 is not "
             "loaded, and the session may not load it (kForbid)");
-  EXPECT_EQ(
-      session_.GetAll(comments[1], &Comment::votes).status().ToString(),
-      "FAILED_PRECONDITION: blog.comment.votes of blog.comment 2 is not "
-      "loaded, and the session may not load it (kForbid)");
+  EXPECT_EQ(session_.GetAll(comments[1], &Comment::votes).status().ToString(),
+            "FAILED_PRECONDITION: blog.comment.votes of blog.comment 2 is not "
+            "loaded, and the session may not load it (kForbid)");
   EXPECT_THAT(Calls(), IsEmpty());
 }
 
@@ -696,7 +693,7 @@ TEST_F(FetchForbidTest, PrefetchedIsRead) {
   Calls();
   EXPECT_THAT(FarmsOf(session_, boxes_), ElementsAre("Hill", "Dale", "-"));
   EXPECT_THAT(CommentersOf(session_, posts_), ElementsAre("Ben Cleo", "Ada"));
-  EXPECT_EQ(*session_.Count(posts_[0], &Post::comments), 2);
+  EXPECT_EQ(session_.Count(posts_[0], &Post::comments).value_or(-1), 2);
   EXPECT_THAT(Calls(), IsEmpty());
 }
 

@@ -13,6 +13,7 @@
 #include <random>
 #include <set>
 #include <string>
+#include <string_view>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -21,8 +22,15 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "polyref/cache/content_type.h"
+#include "polyref/cache/coverage.h"
+#include "polyref/cache/field.h"
 #include "polyref/cache/generic_ref.h"
+#include "polyref/cache/index.h"
+#include "polyref/cache/internal/floors.h"
 #include "polyref/cache/internal/lease_table.h"
+#include "polyref/cache/list_order.h"
+#include "polyref/cache/list_request.h"
+#include "polyref/cache/many.h"
 #include "polyref/cache/object_key.h"
 #include "polyref/cache/schema.h"
 
@@ -33,6 +41,7 @@ using State = IdentityMap::State;
 using View = IdentityMap::View;
 using Answered = IdentityMap::Answered;
 
+using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
 // All notes there are, by address.
@@ -433,11 +442,115 @@ TEST_P(IdentityMapTest, UnaskedRowFillsAGapOnly) {
   EXPECT_NE(AnswerRow(2, 4, holder, map_->now()).rejected, nullptr);
   EXPECT_EQ(FindNow(2), "unknown");
   EXPECT_TRUE(map_->ReleaseLease(kFirst, Key(2), other));
-  // Its type was written to since the load began.
+  // Another key was written since the load began.
   const Sequence began = map_->now();
   Put(5, 5);
-  EXPECT_NE(AnswerRow(3, 6, holder, began).rejected, nullptr);
-  EXPECT_EQ(FindNow(3), "unknown");
+  map_->Erase(kFirst, Key(6));
+  EXPECT_EQ(AnswerRow(3, 6, holder, began).rejected, nullptr);
+  EXPECT_EQ(FindNow(3), "loaded 6");
+  // One was forgotten: it may have been this one.
+  map_->Invalidate(kFirst, Key(5));
+  EXPECT_NE(AnswerRow(4, 7, holder, began).rejected, nullptr);
+  EXPECT_EQ(FindNow(4), "unknown");
+  // So it is with one that was dropped, or all.
+  for (const bool all : {false, true}) {
+    const Sequence later = map_->now();
+    if (all) {
+      map_->InvalidateType(kFirst);
+    } else {
+      map_->Evict(kFirst, Key(0));
+    }
+    EXPECT_NE(AnswerRow(4, 7, holder, later).rejected, nullptr);
+    EXPECT_EQ(FindNow(4), "unknown");
+  }
+}
+
+// ---- Evicted keys. ----
+
+TEST_P(IdentityMapTest, EvictedKeyIsUnknown) {
+  Put(0, 1);
+  Put(1, 2);
+  map_->Erase(kFirst, Key(2));
+  map_->Evict(kFirst, Key(0));
+  map_->Evict(kFirst, Key(2));
+  EXPECT_EQ(FindNow(0), "unknown");
+  EXPECT_EQ(FindNow(1), "loaded 2");
+  EXPECT_EQ(FindNow(2), "unknown");
+  EXPECT_EQ(map_->object_count(kFirst), 1u);
+  EXPECT_EQ(map_->missing_count(kFirst), 0u);
+  EXPECT_EQ(Live(), 1u);
+  Load(0, 3);
+  EXPECT_EQ(FindNow(0), "loaded 3");
+}
+
+TEST_P(IdentityMapTest, EvictedObjectStaysForItsReaders) {
+  Load(0, 1);
+  const Sequence before = map_->OpenReader();
+  map_->Evict(kFirst, Key(0));
+  const Sequence after = map_->OpenReader();
+  EXPECT_EQ(FindAt(0, before), "loaded 1");
+  EXPECT_EQ(FindAt(0, after), "unknown");
+  Load(0, 2);
+  EXPECT_EQ(FindAt(0, before), "loaded 1");
+  EXPECT_EQ(FindAt(0, after), "loaded 2");
+  map_->CloseReader(before);
+  EXPECT_EQ(Live(), 1u);
+  map_->CloseReader(after);
+}
+
+TEST_P(IdentityMapTest, EvictingAnUnknownKeyIsNoWrite) {
+  Put(0, 1);
+  map_->InvalidateType(kFirst);
+  const Sequence written = map_->now();
+  map_->Evict(kFirst, Key(0));
+  map_->Evict(kFirst, Key(1));
+  EXPECT_EQ(map_->now(), written);
+  EXPECT_EQ(map_->LastForgotten(kFirst), written);
+}
+
+TEST_P(IdentityMapTest, EvictingLeavesTheLease) {
+  const LeaseHolder holder = Lend(0);
+  map_->Evict(kFirst, Key(0));
+  EXPECT_TRUE(AnswerRow(0, 1, holder, map_->now()).ordinal);
+  EXPECT_EQ(FindNow(0), "loaded 1");
+}
+
+TEST_P(IdentityMapTest, ForgettingIsRemembered) {
+  EXPECT_EQ(map_->LastForgotten(kFirst), 0u);
+  Put(0, 1);
+  map_->Erase(kFirst, Key(1));
+  EXPECT_EQ(map_->LastForgotten(kFirst), 0u);
+  map_->Invalidate(kFirst, Key(9));
+  EXPECT_EQ(map_->LastForgotten(kFirst), 3u);
+  map_->Evict(kFirst, Key(0));
+  EXPECT_EQ(map_->LastForgotten(kFirst), 4u);
+  map_->InvalidateType(kFirst);
+  EXPECT_EQ(map_->LastForgotten(kFirst), 5u);
+  EXPECT_EQ(map_->LastForgotten(kSecond), 0u);
+  map_->InvalidateAll();
+  EXPECT_EQ(map_->LastForgotten(kFirst), 6u);
+  EXPECT_EQ(map_->LastForgotten(kSecond), 7u);
+}
+
+TEST_P(IdentityMapTest, FillsAreCounted) {
+  const auto count = [&] { return map_->FillCount(kFirst); };
+  uint64_t before = count();
+  const auto expect_more = [&](bool more) {
+    EXPECT_EQ(count() != before, more);
+    before = count();
+  };
+  Put(0, 1);
+  expect_more(true);
+  Load(1, 1);
+  expect_more(true);
+  map_->Erase(kFirst, Key(2));
+  expect_more(true);
+  map_->Invalidate(kFirst, Key(0));
+  map_->Evict(kFirst, Key(1));
+  map_->InvalidateType(kFirst);
+  expect_more(false);
+  map_->Put(kSecond, Key(0), schema_.Make(kSecond, Key(0), 1));
+  expect_more(false);
 }
 
 TEST_P(IdentityMapTest, ReaderMustCloseFirst) {
@@ -448,6 +561,355 @@ TEST_P(IdentityMapTest, ReaderMustCloseFirst) {
         map.OpenReader();
       },
       "a session outlives its cache");
+}
+
+// ---- Children, and what is covered of their parents' lists. ----
+
+struct Pet;
+
+struct Owner {
+  int64_t id = 0;
+  Many<Pet> pets = {};
+  Many<Pet> born = {};
+};
+
+// Belongs to whom it will, but stays born where it was.
+struct Pet {
+  int64_t id = 0;
+  std::optional<std::string> tag = {};
+  int64_t age = 0;
+  Ref<Owner> owner = {};
+  Ref<Owner> breeder = {};
+};
+
+const UniqueIndex kByTag("by_tag", &Pet::tag);
+const Index kByAge("by_age", &Pet::age);
+
+class PetSchema : public Schema {
+ public:
+  PetSchema() {
+    Define<Owner>("pet.owner")
+        .Key("id", &Owner::id)
+        .HasMany("pets", &Owner::pets, &Pet::owner)
+        .HasMany("born", &Owner::born, &Pet::breeder);
+    Define<Pet>("pet.pet")
+        .Key("id", &Pet::id)
+        .Field("tag", &Pet::tag)
+        .Field("age", &Pet::age)
+        .ForeignKey("owner", &Pet::owner)
+        .ForeignKey("breeder", &Pet::breeder, {.immutable = true})
+        .Index(kByTag)
+        .Index(kByAge);
+  }
+};
+
+class ChildrenTest : public ::testing::Test {
+ protected:
+  ~ChildrenTest() override { map_.CheckInvariants(); }
+
+  const Pet* Put(Pet pet) {
+    const int64_t id = pet.id;
+    return static_cast<const Pet*>(
+        map_.Put(kPet, id, MakeObject(std::move(pet))));
+  }
+  // A load from end to end; empty if the row was not taken.
+  Answered Load(Pet pet, Sequence began) {
+    const int64_t id = pet.id;
+    return map_.AnswerRow(kPet, id, MakeObject(std::move(pet)),
+                          map_.NewHolder(), began);
+  }
+  std::string CheckPut(const Pet& pet) const {
+    return map_.CheckPut(kPet, &pet).ToString();
+  }
+  std::string FindNow(int64_t id) const {
+    const View view = map_.Find(kPet, id, map_.now());
+    if (view.state == State::kUnknown) return "unknown";
+    return view.state == State::kMissing ? "missing" : "loaded";
+  }
+
+  const Relation& Reference(std::string_view name) const {
+    return *schema_.Find<Pet>()->FindRelation(name);
+  }
+  // The keys of all versions that may point at the owner.
+  std::vector<int64_t> Children(std::string_view reference, int64_t owner) {
+    std::vector<int64_t> ids;
+    map_.indexes(kPet).ForEachChild(
+        Reference(reference), {kOwner, owner}, [&](const void* pet) {
+          ids.push_back(static_cast<const Pet*>(pet)->id);
+        });
+    std::sort(ids.begin(), ids.end());
+    return ids;
+  }
+  std::vector<int64_t> Aged(int64_t age) {
+    std::vector<int64_t> ids;
+    const Scalar value = age;
+    map_.indexes(kPet).ForEachMatch(
+        schema_.Find<Pet>()->indexes()[1], {&value, 1}, [&](const void* pet) {
+          ids.push_back(static_cast<const Pet*>(pet)->id);
+        });
+    std::sort(ids.begin(), ids.end());
+    return ids;
+  }
+
+  ListRequest Lists(std::string_view reference) const {
+    const ContentType* type = schema_.Find<Pet>();
+    return {.child = type,
+            .reference = &Reference(reference),
+            .order = ListOrder(*type)};
+  }
+  void Cover(std::string_view reference, int64_t owner, Sequence began) {
+    map_.CoverList(Lists(reference), {kOwner, owner},
+                   {Extent::Kind::kComplete}, began);
+  }
+  // As a reader that begins now.
+  bool IsComplete(std::string_view reference, int64_t owner) const {
+    return map_.indexes(kPet)
+               .coverage(Reference(reference))
+               .Find({kOwner, owner}, ListOrder(*schema_.Find<Pet>()),
+                     map_.now())
+               .kind == Extent::Kind::kComplete;
+  }
+
+  static constexpr ContentTypeId kOwner{0};
+  static constexpr ContentTypeId kPet{1};
+  const PetSchema schema_;
+  IdentityMap map_{schema_};
+};
+
+TEST_F(ChildrenTest, AreFoundByTheirParents) {
+  Put({1, "a", 0, Ref<Owner>(1), Ref<Owner>(2)});
+  Put({2, "b", 0, Ref<Owner>(" 01"), Ref<Owner>(1)});
+  Put({3, "c", 0, Ref<Owner>(), Ref<Owner>("nobody")});
+  EXPECT_THAT(Children("owner", 1), ElementsAre(1, 2));
+  EXPECT_THAT(Children("owner", 2), IsEmpty());
+  EXPECT_THAT(Children("breeder", 1), ElementsAre(2));
+  EXPECT_THAT(Children("breeder", 2), ElementsAre(1));
+}
+
+TEST_F(ChildrenTest, FollowEveryWrite) {
+  Put({1, "a", 7, Ref<Owner>(1)});
+  Put({1, "a", 8, Ref<Owner>(2)});
+  EXPECT_THAT(Children("owner", 1), IsEmpty());
+  EXPECT_THAT(Children("owner", 2), ElementsAre(1));
+  EXPECT_THAT(Aged(7), IsEmpty());
+  EXPECT_THAT(Aged(8), ElementsAre(1));
+  map_.Erase(kPet, 1);
+  EXPECT_THAT(Children("owner", 2), IsEmpty());
+  EXPECT_THAT(Aged(8), IsEmpty());
+  EXPECT_EQ(Load({2, "b", 8, Ref<Owner>(1)}, map_.now()).rejected, nullptr);
+  EXPECT_THAT(Children("owner", 1), ElementsAre(2));
+  map_.Invalidate(kPet, 2);
+  EXPECT_THAT(Children("owner", 1), IsEmpty());
+}
+
+TEST_F(ChildrenTest, OldVersionsAreFoundWhileTheyLive) {
+  Put({1, "a", 7, Ref<Owner>(1)});
+  const Sequence reader = map_.OpenReader();
+  Put({1, "a", 8, Ref<Owner>(1)});
+  EXPECT_THAT(Children("owner", 1), ElementsAre(1, 1));
+  EXPECT_THAT(Aged(7), ElementsAre(1));
+  map_.Evict(kPet, 1);
+  map_.InvalidateType(kPet);
+  EXPECT_THAT(Children("owner", 1), ElementsAre(1, 1));
+  map_.CheckInvariants();
+  map_.CloseReader(reader);
+  EXPECT_THAT(Children("owner", 1), IsEmpty());
+}
+
+TEST_F(ChildrenTest, StaleObjectsAreFoundUntilTheyAreSwept) {
+  for (int64_t id = 1; id <= 4; ++id) Put({id, {}, 7, Ref<Owner>(1)});
+  map_.InvalidateType(kPet);
+  map_.CheckInvariants();
+  EXPECT_EQ(map_.stale_count(kPet), 4u);
+  EXPECT_THAT(Children("owner", 1), ElementsAre(1, 2, 3, 4));
+  Put({9, {}, 7, Ref<Owner>(2)});
+  map_.CheckInvariants();
+  Put({9, {}, 7, Ref<Owner>(2)});
+  EXPECT_EQ(map_.stale_count(kPet), 0u);
+  EXPECT_THAT(Children("owner", 1), IsEmpty());
+}
+
+TEST_F(ChildrenTest, InvariantsKnowWhatIsIndexed) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_DEATH(
+      {
+        const Pet* pet = Put({1, "a", 7, Ref<Owner>(1)});
+        const_cast<Pet*>(pet)->owner = Ref<Owner>(2);
+        map_.CheckInvariants();
+      },
+      "check failed.*pet.pet");
+  EXPECT_DEATH(
+      {
+        const Pet* pet = Put({1, "a", 7, Ref<Owner>(1)});
+        const_cast<Pet*>(pet)->age = 8;
+        map_.CheckInvariants();
+      },
+      "check failed.*pet.pet");
+}
+
+// ---- Coverage. ----
+
+TEST_F(ChildrenTest, CoverageIsOfOneReference) {
+  Cover("owner", 1, 0);
+  EXPECT_TRUE(IsComplete("owner", 1));
+  EXPECT_FALSE(IsComplete("owner", 2));
+  EXPECT_FALSE(IsComplete("breeder", 1));
+}
+
+TEST_F(ChildrenTest, WritesLeaveCoverage) {
+  Cover("owner", 1, 0);
+  Put({1, "a", 7, Ref<Owner>(1)});
+  Put({1, "a", 7, Ref<Owner>(2)});
+  map_.Erase(kPet, 1);
+  map_.InvalidateType(kOwner);
+  EXPECT_TRUE(IsComplete("owner", 1));
+}
+
+TEST_F(ChildrenTest, NothingForgottenSinceIsCovered) {
+  Put({1, "a", 7, Ref<Owner>(1)});
+  Put({2, "b", 7, Ref<Owner>(1)});
+  const Sequence began = map_.now();
+  Put({3, "c", 7, Ref<Owner>(1)});
+  Cover("owner", 1, began);
+  EXPECT_TRUE(IsComplete("owner", 1));
+  map_.Invalidate(kPet, 1);
+  Cover("owner", 2, began);
+  EXPECT_FALSE(IsComplete("owner", 2));
+  Cover("owner", 2, map_.now());
+  EXPECT_TRUE(IsComplete("owner", 2));
+  const Sequence later = map_.now();
+  map_.Evict(kPet, 2);
+  Cover("owner", 3, later);
+  EXPECT_FALSE(IsComplete("owner", 3));
+}
+
+TEST_F(ChildrenTest, EvictedChildEndsItsOwnLists) {
+  Put({1, "a", 7, Ref<Owner>(1), Ref<Owner>(2)});
+  for (const int64_t owner : {1, 2}) {
+    Cover("owner", owner, map_.now());
+    Cover("breeder", owner, map_.now());
+  }
+  map_.Evict(kPet, 1);
+  EXPECT_FALSE(IsComplete("owner", 1));
+  EXPECT_TRUE(IsComplete("owner", 2));
+  EXPECT_TRUE(IsComplete("breeder", 1));
+  EXPECT_FALSE(IsComplete("breeder", 2));
+}
+
+TEST_F(ChildrenTest, InvalidatedChildMayBeWhereItsReferenceMayChange) {
+  Put({1, "a", 7, Ref<Owner>(1), Ref<Owner>(2)});
+  for (const int64_t owner : {1, 2}) {
+    Cover("owner", owner, map_.now());
+    Cover("breeder", owner, map_.now());
+  }
+  map_.Invalidate(kPet, 1);
+  EXPECT_FALSE(IsComplete("owner", 1));
+  EXPECT_FALSE(IsComplete("owner", 2));
+  EXPECT_TRUE(IsComplete("breeder", 1));
+  EXPECT_FALSE(IsComplete("breeder", 2));
+  // Known again, it is where it is; but it may have left.
+  Load({1, "a", 7, Ref<Owner>(2), Ref<Owner>(2)}, map_.now());
+  EXPECT_TRUE(IsComplete("owner", 1));
+  EXPECT_TRUE(IsComplete("owner", 2));
+  EXPECT_FALSE(IsComplete("breeder", 2));
+}
+
+TEST_F(ChildrenTest, UnknownChildMayBeAnywhere) {
+  Cover("owner", 1, 0);
+  Cover("breeder", 1, 0);
+  map_.Invalidate(kPet, 1);
+  EXPECT_FALSE(IsComplete("owner", 1));
+  EXPECT_FALSE(IsComplete("breeder", 1));
+  map_.Erase(kPet, 1);
+  EXPECT_TRUE(IsComplete("owner", 1));
+  EXPECT_TRUE(IsComplete("breeder", 1));
+}
+
+TEST_F(ChildrenTest, InvalidatedTypeEndsItsLists) {
+  Cover("owner", 1, 0);
+  map_.InvalidateType(kPet);
+  EXPECT_FALSE(IsComplete("owner", 1));
+  Cover("owner", 1, map_.now());
+  EXPECT_TRUE(IsComplete("owner", 1));
+}
+
+TEST_F(ChildrenTest, CountsStandUntilAWrite) {
+  const auto count = [&] {
+    return map_.indexes(kPet)
+        .coverage(Reference("owner"))
+        .FindCount({kOwner, 1}, map_.now());
+  };
+  map_.CoverCount(Lists("owner"), {kOwner, 1}, 5, map_.now());
+  EXPECT_EQ(count(), 5);
+  map_.InvalidateType(kOwner);
+  EXPECT_EQ(count(), 5);
+  Put({1, "a", 7, Ref<Owner>(2)});
+  EXPECT_EQ(count(), std::nullopt);
+  const Sequence began = map_.now();
+  map_.Invalidate(kPet, 9);
+  map_.CoverCount(Lists("owner"), {kOwner, 1}, 5, began);
+  EXPECT_EQ(count(), std::nullopt);
+}
+
+// ---- What may be put. ----
+
+TEST_F(ChildrenTest, UniqueValuesAreTakenOnce) {
+  Put({1, "rex", 7});
+  EXPECT_EQ(CheckPut({2, "rex", 8}),
+            "ALREADY_EXISTS: pet.pet 2 has the values of pet.pet 1 in the "
+            "unique index by_tag");
+  EXPECT_EQ(CheckPut({1, "rex", 8}), "OK");
+  EXPECT_EQ(CheckPut({2, "Rex", 7}), "OK");
+  map_.Erase(kPet, 1);
+  EXPECT_EQ(CheckPut({2, "rex", 8}), "OK");
+}
+
+TEST_F(ChildrenTest, EmptyValuesAreNotCompared) {
+  Put({1, std::nullopt, 7});
+  EXPECT_EQ(CheckPut({2, std::nullopt, 7}), "OK");
+}
+
+TEST_F(ChildrenTest, OldVersionsTakeNoValues) {
+  Put({1, "rex", 7});
+  Put({3, "max", 7});
+  const Sequence reader = map_.OpenReader();
+  Put({1, "tom", 7});
+  map_.InvalidateType(kOwner);
+  EXPECT_EQ(CheckPut({2, "rex", 7}), "OK");
+  map_.InvalidateType(kPet);
+  EXPECT_EQ(CheckPut({2, "max", 7}), "OK");
+  map_.CloseReader(reader);
+}
+
+TEST_F(ChildrenTest, ImmutableReferenceStays) {
+  Put({1, "rex", 7, Ref<Owner>(1), Ref<Owner>(2)});
+  EXPECT_EQ(CheckPut({1, "rex", 7, Ref<Owner>(3), Ref<Owner>("02")}), "OK");
+  EXPECT_EQ(CheckPut({1, "rex", 7, Ref<Owner>(1), Ref<Owner>(1)}),
+            "FAILED_PRECONDITION: pet.pet 1 can't change breeder, which is "
+            "declared immutable");
+  EXPECT_EQ(CheckPut({1, "rex", 7, Ref<Owner>(1), Ref<Owner>()}),
+            "FAILED_PRECONDITION: pet.pet 1 can't change breeder, which is "
+            "declared immutable");
+  map_.Evict(kPet, 1);
+  EXPECT_EQ(CheckPut({1, "rex", 7, Ref<Owner>(1), Ref<Owner>(1)}), "OK");
+}
+
+TEST_F(ChildrenTest, LoadedRowTakesUniqueValues) {
+  Put({1, "rex", 7, Ref<Owner>(1)});
+  Cover("owner", 1, map_.now());
+  const Sequence began = map_.now();
+  EXPECT_EQ(Load({2, "rex", 7, Ref<Owner>(2)}, began).rejected, nullptr);
+  EXPECT_EQ(FindNow(1), "unknown");
+  EXPECT_EQ(FindNow(2), "loaded");
+  EXPECT_EQ(map_.LastForgotten(kPet), began + 1);
+  EXPECT_FALSE(IsComplete("owner", 1));
+}
+
+TEST_F(ChildrenTest, RefusedRowTakesNoValues) {
+  Put({1, "rex", 7});
+  Put({2, "max", 7});
+  EXPECT_NE(Load({2, "rex", 7}, map_.now()).rejected, nullptr);
+  EXPECT_EQ(FindNow(1), "loaded");
 }
 
 // ---- The model. ----
@@ -552,7 +1014,7 @@ class ModelRun {
         if (readers_.size() < 6) readers_.push_back(map_.OpenReader());
         return;
       case 15:
-        return Close();
+        return Below(2) == 0 ? Evict(type, key) : Close();
     }
   }
 
@@ -610,8 +1072,8 @@ class ModelRun {
   KeyStory& StoryOf(ContentTypeId type, int key) {
     return stories_[static_cast<size_t>(type)][static_cast<size_t>(key)];
   }
-  Sequence& LastWrite(ContentTypeId type) {
-    return last_write_[static_cast<size_t>(type)];
+  Sequence& LastForgotten(ContentTypeId type) {
+    return last_forgotten_[static_cast<size_t>(type)];
   }
 
   void VoidLeases(ContentTypeId type, std::optional<int> key) {
@@ -629,7 +1091,8 @@ class ModelRun {
   }
 
   void Wrote(ContentTypeId type, int key, State state, const void* object) {
-    LastWrite(type) = ++now_;
+    ++now_;
+    if (state == State::kUnknown) LastForgotten(type) = now_;
     VoidLeases(type, key);
     StoryOf(type, key).Write(now_, state, object);
   }
@@ -664,6 +1127,12 @@ class ModelRun {
     Wrote(type, key, State::kUnknown, nullptr);
   }
 
+  void Evict(ContentTypeId type, int key) {
+    map_.Evict(type, Key(key));
+    if (StoryOf(type, key).last().state != State::kUnknown)
+      Wrote(type, key, State::kUnknown, nullptr);
+  }
+
   void InvalidateType(ContentTypeId type) {
     map_.InvalidateType(type);
     WroteType(type);
@@ -673,7 +1142,7 @@ class ModelRun {
     for (uint32_t t = 0; t < kTypes; ++t) WroteType(ContentTypeId{t});
   }
   void WroteType(ContentTypeId type) {
-    LastWrite(type) = ++now_;
+    LastForgotten(type) = ++now_;
     VoidLeases(type, std::nullopt);
     for (int key = 0; key < kKeys; ++key) {
       StoryOf(type, key).InvalidateType(now_);
@@ -721,7 +1190,7 @@ class ModelRun {
     ObjectPtr row = Object(type, loading.key);
     const void* address = row.get();
     const bool unasked =
-        !IsLeased(type, loading.key) && LastWrite(type) <= loading.began;
+        !IsLeased(type, loading.key) && LastForgotten(type) <= loading.began;
     const bool taken =
         story.last().state == State::kUnknown && (loading.leased || unasked);
     const Answered answered = map_.AnswerRow(
@@ -797,7 +1266,7 @@ class ModelRun {
 
   Sequence now_ = 0;
   std::array<std::array<KeyStory, kKeys>, kTypes> stories_;
-  std::array<Sequence, kTypes> last_write_ = {};
+  std::array<Sequence, kTypes> last_forgotten_ = {};
   std::vector<Loading> loadings_;
   std::vector<Sequence> readers_;
   std::map<std::tuple<uint32_t, int, Sequence>, std::pair<State, const void*>>

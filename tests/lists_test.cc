@@ -503,8 +503,8 @@ TEST_F(ListsTest, ExplainPredictsTheRun) {
             "rows: 2\n"
             "references: 0\n"
             "lists: 3, 2 not in memory\n"
-            "keys to load so far: lib.copy.book 1, "
-            "lib.book.author first 2 by -year 1\n"
+            "keys to load so far: lib.book.author first 2 by -year 1, "
+            "lib.copy.book 1\n"
             "wave 1: lib.book.author first 2 by -year\n"
             "wave 2: lib.copy.book\n"
             "at most 2 calls in 2 waves\n");
@@ -672,9 +672,9 @@ TEST_F(ListsTest, OwnersOfEveryKeyKindMix) {
   Fetch(session, feed, {"content.tags"});
   EXPECT_THAT(
       Calls(),
-      ElementsAre("1: lib.country de",
+      ElementsAre("1: lib.book 11",
                   "1: lib.label 8f0c2a4e-b1d3-4c5f-9a7b-6c5d4e3f2a1b",
-                  "1: lib.book 11",
+                  "1: lib.country de",
                   "2: lib.tag.content of lib.book 11, lib.label "
                   "8f0c2a4e-b1d3-4c5f-9a7b-6c5d4e3f2a1b, lib.country de"));
   EXPECT_THAT(Ids(session.GetAll(Book{.id = 11}, &Book::tags)),
@@ -1223,16 +1223,49 @@ TEST_F(ListsTest, ChildMovedWithinTheOrderIsFound) {
                           "lib.author 1"));
 }
 
-TEST_F(ListsTest, OwnEraseInThePrefixAsksForMore) {
+TEST_F(ListsTest, OwnWritesAskForMore) {
   const std::vector<Author> rows = Authors({1});
   Session session = cache_.NewSession();
   Fetch(session, rows, {"books{order=-year;limit=2}"});
   Calls();
-  // Unlike the database, the session knows of it.
+  // The database need not know of it yet.
   ASSERT_TRUE(session.Erase<Book>(13).ok());
   EXPECT_THAT(Read(session, 1), ElementsAre(12, 11));
   EXPECT_THAT(Calls(), ElementsAre("1: lib.book.author first 3 by -year of "
                                    "lib.author 1"));
+}
+
+TEST_F(ListsTest, WholeListIsLoadedWhereItsFirstDoNotSuffice) {
+  Session old = cache_.NewSession();
+  EXPECT_NE(old.Get(Ref<Book>(21)), nullptr);
+  Put({21, 2030, Ref<Author>(1)});
+  Calls();
+  // To the old session, book 21 is still by author 2.
+  const std::vector<Author> rows = Authors({1, 2});
+  const PrefetchReport report =
+      Fetch(old, rows, {"books{order=-year;limit=1}"});
+  EXPECT_THAT(Read(old, 1), ElementsAre(13));
+  EXPECT_THAT(Read(old, 2), ElementsAre(21));
+  EXPECT_THAT(Calls(),
+              ElementsAre("1: lib.book.author first 1 by -year of lib.author "
+                          "1 2",
+                          "2: lib.book.author of lib.author 1"));
+  EXPECT_THAT(report.waves, SizeIs(2));
+  EXPECT_TRUE(report.status().ok());
+}
+
+TEST_F(ListsTest, OldSessionReadsTheFirstAsItSeesThem) {
+  Session old = cache_.NewSession();
+  EXPECT_NE(old.Get(Ref<Book>(13)), nullptr);
+  Put({13, 2005, Ref<Author>(2)});
+  Calls();
+  const std::vector<Author> rows = Authors({1, 2});
+  Fetch(old, rows, {"books{order=-year;limit=1}"});
+  // To it, book 13 is still by author 1.
+  EXPECT_THAT(Read(old, 1), ElementsAre(13));
+  EXPECT_THAT(Read(old, 2), ElementsAre(21));
+  EXPECT_THAT(ReadBy({"books{order=-year;limit=1}"}, 1), ElementsAre(12));
+  EXPECT_THAT(ReadBy({"books{order=-year;limit=1}"}, 2), ElementsAre(13));
 }
 
 TEST_F(ListsTest, ForgottenChildEndsThePrefix) {
@@ -1393,7 +1426,7 @@ TEST_F(ListsTest, CountMayNotBeLoaded) {
 
 // ---- Conditions. ----
 
-class ConditionTest : public ListsTest {
+class ListConditionTest : public ListsTest {
  protected:
   static bool IsRecent(const Book& book) { return book.year >= 1995; }
 
@@ -1402,7 +1435,7 @@ class ConditionTest : public ListsTest {
   const Condition by_hand_ = Condition::On<Book>("recent", IsRecent);
 };
 
-TEST_F(ConditionTest, SqlSparesTheOtherRows) {
+TEST_F(ListConditionTest, SqlSparesTheOtherRows) {
   const Prefetch what = Prefetch{"books{where=recent}"}.With(by_sql_);
   const std::vector<Author> rows = Authors({1});
   Session session = cache_.NewSession();
@@ -1416,7 +1449,7 @@ TEST_F(ConditionTest, SqlSparesTheOtherRows) {
   EXPECT_THAT(Calls(), ElementsAre("1: lib.book.author of lib.author 1"));
 }
 
-TEST_F(ConditionTest, ListOfAConditionIsTheSessionsAlone) {
+TEST_F(ListConditionTest, ListOfAConditionIsTheSessionsAlone) {
   const Prefetch what = Prefetch{"books{where=recent}"}.With(by_sql_);
   EXPECT_THAT(ReadBy(what, 1), ElementsAre(12, 13));
   EXPECT_THAT(ReadBy(what, 1), ElementsAre(12, 13));
@@ -1425,7 +1458,7 @@ TEST_F(ConditionTest, ListOfAConditionIsTheSessionsAlone) {
                           "2: lib.book.author where recent of lib.author 1"));
 }
 
-TEST_F(ConditionTest, WithoutSqlTheWholeListIsLoaded) {
+TEST_F(ListConditionTest, WithoutSqlTheWholeListIsLoaded) {
   const Prefetch what = Prefetch{"books{where=recent}"}.With(by_hand_);
   EXPECT_THAT(ReadBy(what, 1), ElementsAre(12, 13));
   EXPECT_THAT(Calls(), ElementsAre("1: lib.book.author of lib.author 1"));
@@ -1434,7 +1467,7 @@ TEST_F(ConditionTest, WithoutSqlTheWholeListIsLoaded) {
   EXPECT_THAT(Calls(), IsEmpty());
 }
 
-TEST_F(ConditionTest, LimitIsOfThoseThatMeetIt) {
+TEST_F(ListConditionTest, LimitIsOfThoseThatMeetIt) {
   EXPECT_THAT(
       ReadBy(Prefetch{"books{where=recent;limit=1}"}.With(by_hand_), 1),
       ElementsAre(12));
@@ -1447,7 +1480,7 @@ TEST_F(ConditionTest, LimitIsOfThoseThatMeetIt) {
                           "lib.author 1"));
 }
 
-TEST_F(ConditionTest, CountIsOfThoseThatMeetIt) {
+TEST_F(ListConditionTest, CountIsOfThoseThatMeetIt) {
   const std::vector<Author> rows = Authors({1, 2, 3});
   Session session = cache_.NewSession();
   Fetch(session, rows, Prefetch{"books{where=recent;count}"}.With(by_sql_));
@@ -1464,7 +1497,7 @@ TEST_F(ConditionTest, CountIsOfThoseThatMeetIt) {
   EXPECT_THAT(Calls(), ElementsAre("1: lib.book.author of lib.author 1 2 3"));
 }
 
-TEST_F(ConditionTest, WritesAreJudgedToo) {
+TEST_F(ListConditionTest, WritesAreJudgedToo) {
   const std::vector<Author> rows = Authors({1});
   Session session = cache_.NewSession();
   Fetch(session, rows, Prefetch{"books{where=recent}"}.With(by_sql_));
@@ -1475,7 +1508,7 @@ TEST_F(ConditionTest, WritesAreJudgedToo) {
   EXPECT_THAT(Calls(), IsEmpty());
 }
 
-TEST_F(ConditionTest, LoaderMayLeaveItToMemory) {
+TEST_F(ListConditionTest, LoaderMayLeaveItToMemory) {
   source_.Instead([&](Wave wave) {
     ListBatch batch = std::move(wave.lists[0]);
     for (const int64_t year : {1990, 1995})

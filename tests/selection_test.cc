@@ -287,10 +287,8 @@ TEST_F(SelectionTest, UnregisteredClassIsAnError) {
   struct Stranger {
     int64_t id = 0;
   };
-  EXPECT_EQ(Selection<Stranger>(session_)
-                .From(std::vector<Stranger>())
-                .status()
-                .code(),
+  const std::vector<Stranger> none;
+  EXPECT_EQ(Selection<Stranger>(session_).From(none).status().code(),
             absl::StatusCode::kInvalidArgument);
 }
 

@@ -111,8 +111,7 @@ std::string Describe(Session& session, const TaggedItem& item) {
 std::vector<std::string> Describe(Session& session,
                                   const std::vector<TaggedItem>& page) {
   std::vector<std::string> lines;
-  for (const TaggedItem& item : page)
-    lines.push_back(Describe(session, item));
+  for (const TaggedItem& item : page) lines.push_back(Describe(session, item));
   return lines;
 }
 
@@ -120,8 +119,10 @@ std::vector<std::string> Describe(Session& session,
 template <typename T>
 std::string TagsOf(Session& session, const T& tagged) {
   std::string tags;
-  for (const TaggedItem& item : session.GetAll(tagged, &T::tags))
-    tags += item.tag + " ";
+  for (const TaggedItem& item : session.GetAll(tagged, &T::tags)) {
+    if (!tags.empty()) tags += ", ";
+    tags += item.tag;
+  }
   return tags;
 }
 
@@ -157,19 +158,17 @@ TEST_F(TaggedItemsTest, AuthorsAndDirectorsInOnePlan) {
   const absl::StatusOr<PrefetchReport> report =
       session_.Prefetch(items_, {"content.author", "content.director"});
   ASSERT_TRUE(report.ok()) << report.status();
-  EXPECT_THAT(
-      db_.log(),
-      UnorderedElementsAre("1: tags.book 2 1", "1: tags.movie 1 2",
-                           "2: tags.author 2 1", "2: tags.director 1 2"));
+  EXPECT_THAT(db_.log(), UnorderedElementsAre(
+                             "1: tags.book 2 1", "1: tags.movie 1 2",
+                             "2: tags.author 2 1", "2: tags.director 1 2"));
   EXPECT_EQ(report->batches(), 4);
   db_.ClearLog();
   EXPECT_THAT(
       Describe(session_, items_),
-      ElementsAre("space: Solaris by Lem", "robots: Metropolis, a film by Lang",
-                  "comedy: Emma by Austen",
-                  "space: Solaris, a film by Tarkovsky",
-                  "classic: Metropolis, a film by Lang",
-                  "classic: Emma by Austen"));
+      ElementsAre(
+          "space: Solaris by Lem", "robots: Metropolis, a film by Lang",
+          "comedy: Emma by Austen", "space: Solaris, a film by Tarkovsky",
+          "classic: Metropolis, a film by Lang", "classic: Emma by Austen"));
   EXPECT_THAT(db_.log(), IsEmpty());
 }
 
@@ -178,8 +177,8 @@ TEST_F(TaggedItemsTest, TagsOfAllBooksInOneCall) {
   EXPECT_THAT(db_.log(),
               ElementsAre("1: tags.taggeditem.content of tags.book 1 2"));
   db_.ClearLog();
-  EXPECT_EQ(TagsOf(session_, books_[0]), "comedy classic ");
-  EXPECT_EQ(TagsOf(session_, books_[1]), "space ");
+  EXPECT_EQ(TagsOf(session_, books_[0]), "comedy, classic");
+  EXPECT_EQ(TagsOf(session_, books_[1]), "space");
   EXPECT_THAT(db_.log(), IsEmpty());
 }
 
@@ -195,8 +194,8 @@ TEST_F(TaggedItemsTest, TagsOfAllKindsInOneCall) {
   const Book* emma = session_.Get<Book>(items_[2].content);
   const Movie* metropolis = session_.Get<Movie>(items_[1].content);
   ASSERT_TRUE(emma != nullptr && metropolis != nullptr);
-  EXPECT_EQ(TagsOf(session_, *emma), "comedy classic ");
-  EXPECT_EQ(TagsOf(session_, *metropolis), "classic robots ");
+  EXPECT_EQ(TagsOf(session_, *emma), "comedy, classic");
+  EXPECT_EQ(TagsOf(session_, *metropolis), "classic, robots");
   EXPECT_THAT(db_.log(), IsEmpty());
 }
 
@@ -238,27 +237,25 @@ TEST_F(TaggedItemsTest, EachTypeHasItsOwnConditionAndOrder) {
       "silent", [](const Movie& movie) { return movie.year < 1930; }));
   const absl::StatusOr<PrefetchReport> report = session_.Prefetch(items_, what);
   ASSERT_TRUE(report.ok()) << report.status();
-  EXPECT_THAT(
-      db_.log(),
-      UnorderedElementsAre(
-          "1: tags.book 2 1", "1: tags.movie 1 2",
-          "2: tags.taggeditem.content of tags.book 1, tags.movie 1"));
+  EXPECT_THAT(db_.log(),
+              UnorderedElementsAre(
+                  "1: tags.book 2 1", "1: tags.movie 1 2",
+                  "2: tags.taggeditem.content of tags.book 1, tags.movie 1"));
   EXPECT_EQ(report->filtered, 2);
   db_.ClearLog();
 
   std::vector<std::string> shown;
   for (const TaggedItem& item : items_) {
     shown.push_back(session_.Visit(
-        item.content,
-        [&](const Book& book) { return TagsOf(session_, book); },
+        item.content, [&](const Book& book) { return TagsOf(session_, book); },
         [&](const Movie& movie) { return TagsOf(session_, movie); },
         [](const Resolution& none) {
           return std::string(OutcomeName(none.outcome()));
         }));
   }
-  EXPECT_THAT(shown, ElementsAre("filtered", "robots classic ",
-                                 "classic comedy ", "filtered",
-                                 "robots classic ", "classic comedy "));
+  EXPECT_THAT(shown,
+              ElementsAre("filtered", "robots, classic", "classic, comedy",
+                          "filtered", "robots, classic", "classic, comedy"));
   EXPECT_THAT(db_.log(), IsEmpty());
 }
 
@@ -268,7 +265,7 @@ TEST_F(TaggedItemsTest, NewTagIsInTheListAtOnce) {
   ASSERT_TRUE(
       session_.Put(TaggedItem{7, "satire", schema_.RefTo<Book>(1)}).ok());
   ASSERT_TRUE(session_.Erase<TaggedItem>(6).ok());
-  EXPECT_EQ(TagsOf(session_, books_[0]), "comedy satire ");
+  EXPECT_EQ(TagsOf(session_, books_[0]), "comedy, satire");
   EXPECT_THAT(db_.log(), IsEmpty());
 }
 
@@ -281,8 +278,8 @@ TEST_F(TaggedItemsTest, TagMovesFromBookToMovie) {
   ASSERT_TRUE(emma != nullptr && metropolis != nullptr);
   ASSERT_TRUE(
       session_.Put(TaggedItem{3, "comedy", schema_.RefTo<Movie>(1)}).ok());
-  EXPECT_EQ(TagsOf(session_, *emma), "classic ");
-  EXPECT_EQ(TagsOf(session_, *metropolis), "classic comedy robots ");
+  EXPECT_EQ(TagsOf(session_, *emma), "classic");
+  EXPECT_EQ(TagsOf(session_, *metropolis), "classic, comedy, robots");
   EXPECT_THAT(db_.log(), IsEmpty());
 }
 

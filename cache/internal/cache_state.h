@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -13,6 +14,7 @@
 #include "polyref/cache/identity_map.h"
 #include "polyref/cache/internal/list_query.h"
 #include "polyref/cache/list_request.h"
+#include "polyref/cache/load_plan.h"
 #include "polyref/cache/prefetch.h"
 #include "polyref/cache/schema.h"
 
@@ -37,6 +39,17 @@ struct CacheState {
     return query;
   }
 
+  // The plan that follows one relation of a type, as it is declared.
+  const LoadPlan& StepPlan(const ContentType& type,
+                           const std::string& relation) {
+    auto& plan = step_plans[{&type, relation}];
+    if (plan == nullptr) {
+      plan = std::make_unique<const LoadPlan>(
+          *LoadPlan::Make(schema, type, Prefetch().AddSteps({{relation}})));
+    }
+    return *plan;
+  }
+
   const Schema& schema;
   Source& source;
   IdentityMap map;
@@ -52,6 +65,9 @@ struct CacheState {
   absl::flat_hash_map<std::pair<const ListRelation*, bool>,
                       std::shared_ptr<const ListQuery>>
       plain_queries;
+  absl::flat_hash_map<std::pair<const ContentType*, std::string>,
+                      std::unique_ptr<const LoadPlan>>
+      step_plans;
   // Numbers the loads, prefetches and waves of all sessions.
   uint64_t last_run = 0;
 };

@@ -1,15 +1,13 @@
-// Cohorts: objects that came to a session together, found again by the address
+// Cohorts: the objects that a session has come by, found again by the address
 // of anything inside one of them.
 //
-// A page of rows is a cohort; the objects of one type that a relation of a
-// cohort leads to are another. Whoever reads a reference of one object, which
-// stands somewhere inside it, may then load the same relation for all.
+// All objects of one type are a cohort, however they came: as rows of a page,
+// or through a relation of others. Whoever reads a reference of one object,
+// which stands somewhere inside it, may then load the same relation for all.
 #ifndef POLYREF_CACHE_INTERNAL_COHORTS_H_
 #define POLYREF_CACHE_INTERNAL_COHORTS_H_
 
 #include <cstddef>
-#include <cstdint>
-#include <deque>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -17,46 +15,62 @@
 #include "absl/container/btree_map.h"
 #include "polyref/cache/content_type.h"
 #include "polyref/cache/internal/row_span.h"
+#include "polyref/cache/schema.h"
 
 namespace polyref::cache_internal {
 
-// Thread-compatible. Objects are indexed when something is first looked up:
-// until then a cohort costs its pointers.
+// Thread-compatible. Borrows the schema. Objects are sorted in when something
+// is first looked up: until then they cost a pointer.
 class Cohorts {
  public:
-  struct Cohort {
-    const ContentType* type;
-    std::vector<const void*> objects;
-    // By relation, then by list: how often they were followed in memory.
-    std::vector<uint8_t> followed;
-  };
+  explicit Cohorts(const Schema& schema);
 
+  // Adds the objects that are not there yet. They must live as long as this.
   void Add(const ContentType& type, RowSpan rows);
-  // With `only_new`, those objects that are in no cohort yet, each once.
-  void Add(const ContentType& type, std::vector<const void*> objects,
-           bool only_new = false);
+  void Add(const ContentType& type, std::vector<const void*> objects);
 
   struct Located {
-    size_t cohort;
+    const ContentType* type;
     const void* object;
     size_t offset;  // within the object, in bytes
   };
-  // What stands at that address, if it is within a known object. Of several
-  // cohorts with that object it is the last.
+  // What stands at that address, if it is within a known object.
   std::optional<Located> Locate(const void* address);
 
-  // What objects lead to may have changed: nothing counts as followed.
+  // All objects of the type, in the order in which they came.
+  const std::vector<const void*>& Of(const ContentType& type);
+
+  // The objects of the type that this did not return before for the relation or
+  // list at position `way` among its relations, then its lists; since the last
+  // FollowAnew.
+  std::vector<const void*> TakeUnfollowed(const ContentType& type, size_t way);
+  // The same for loading the relation at that position.
+  std::vector<const void*> TakeUnloaded(const ContentType& type, size_t way);
+
+  // What objects lead to may have changed: none counts as followed or loaded.
   void FollowAnew();
 
-  size_t size() const { return cohorts_.size(); }
-  Cohort& operator[](size_t i) { return cohorts_[i]; }
+  // How many objects there are.
+  size_t size();
 
  private:
-  void Index();
+  struct Cohort {
+    std::vector<const void*> objects;
+    // By way: so many of the objects.
+    std::vector<size_t> followed;
+    std::vector<size_t> loaded;
+  };
 
-  std::deque<Cohort> cohorts_;
-  size_t indexed_ = 0;  // so many cohorts
-  absl::btree_map<const char*, uint32_t> by_address_;
+  Cohort& CohortOf(const ContentType& type) {
+    return cohorts_[static_cast<size_t>(type.id())];
+  }
+  static std::vector<const void*> Take(const Cohort& cohort, size_t& taken);
+  void SortIn();
+
+  std::vector<Cohort> cohorts_;  // by content type id
+  std::vector<std::pair<const ContentType*, std::vector<const void*>>> pending_;
+  // The type of the object at each address.
+  absl::btree_map<const char*, const ContentType*> by_address_;
 };
 
 }  // namespace polyref::cache_internal

@@ -1,12 +1,9 @@
 // A reference tells where it stands by its address. To name its relation and to
 // find its peers, the object around it is looked for among the cohorts; if it
 // is in none, the relations of all cohorts are followed through memory, one
-// step at a time, until it turns up or nothing new does. That happens only when
-// something is to be loaded, which costs more.
-//
-// A relation of a cohort that is all in memory is followed once. One that is
-// not may lead to more later, and is tried again, but only a few times: after
-// that a search would cost more than it finds.
+// step at a time, until it turns up or nothing new does. Every relation of
+// every object is followed once, unless rows are adopted or the session is
+// refreshed: then once more.
 #include "polyref/cache/internal/lazy_reader.h"
 
 #include <algorithm>
@@ -14,7 +11,9 @@
 #include <utility>
 #include <vector>
 
-#include "polyref/cache/internal/plan_run.h"
+#include "absl/container/flat_hash_set.h"
+#include "polyref/cache/internal/check.h"
+#include "polyref/cache/internal/cohorts.h"
 #include "polyref/cache/internal/text.h"
 #include "polyref/cache/internal/type_load.h"
 #include "polyref/cache/internal/wave.h"
@@ -25,8 +24,6 @@ namespace polyref::cache_internal {
 using State = IdentityMap::State;
 
 namespace {
-
-constexpr uint8_t kMaxFollows = 4;
 
 RowSpan SpanOf(const std::vector<const void*>& objects) {
   return {objects.data(), objects.size(), sizeof(const void*), true};
@@ -71,11 +68,12 @@ View LazyReader::Read(const ContentType& type, const ObjectKey& key,
   if (found.state != State::kUnknown ||
       (failure != nullptr && !failure->under_way))
     return found;
-  session_.CountUnplanned(NameOf(reference, type), 1);
+  session_.CountUnplanned(NameOf(place, type), 1);
   LoadAlone(type, key);
   found = session_.Find(type.id(), key);
-  if (found.object != nullptr)
-    session_.cohorts().Add(type, {found.object}, /*only_new=*/true);
+  // What no known object leads to, nobody asks the relations of.
+  if (place && found.object != nullptr)
+    session_.cohorts().Add(type, std::vector<const void*>{found.object});
   return found;
 }
 
@@ -88,153 +86,145 @@ void LazyReader::LoadAlone(const ContentType& type, const ObjectKey& key) {
 }
 
 void LazyReader::LoadPeers(const Place& place) {
-  const Cohorts::Cohort& cohort = session_.cohorts()[place.at.cohort];
-  const std::string& name = place.relation->name;
-  session_.CountUnplanned(Cat(cohort.type->name(), ".", name),
-                          cohort.objects.size());
-  RunOver(cohort.objects, *cohort.type, Prefetch().AddSteps({{name}}));
+  const std::vector<const void*> peers = Current(
+      *place.type,
+      session_.cohorts().TakeUnloaded(
+          *place.type, place.relation - place.type->relations().data()));
+  if (peers.empty()) return;
+  session_.CountUnplanned(NameOf(place, *place.type), peers.size());
+  RunOver(peers, session_.cache().StepPlan(*place.type, place.relation->name));
 }
 
 void LazyReader::LoadList(const SessionLists::Query& query,
                           const ContentType& type, const void* object,
                           const ListParent& parent) {
-  const ListRelation& list = *query->list;
   std::vector<const void*> objects = {object};
-  if (session_.options().fetch_mode == FetchMode::kPeers) {
-    const auto located = LocateObject(object);
-    if (located && located->object == object) {
-      const SessionLists::Query declared =
-          session_.cache().PlainQuery(list, query->count_only);
-      for (const void* peer : session_.cohorts()[located->cohort].objects) {
-        const ListParent its = {type.id(), type.KeyOf(peer)};
-        const SessionLists::Query* chosen = session_.lists().FindQuery(
-            list, query->slot, query->count_only, its);
-        const bool same = (chosen == nullptr ? *declared : **chosen) == *query;
-        if (same && !(its == parent)) objects.push_back(peer);
-      }
-    }
+  if (session_.options().fetch_mode == FetchMode::kPeers)
+    AddParents(*query, type, parent, objects);
+  session_.CountUnplanned(Cat(type.name(), ".", query->list->name),
+                          objects.size());
+  const absl::StatusOr<LoadPlan> plan =
+      LoadPlan::Make(session_.cache().schema, type, PrefetchOf(*query));
+  POLYREF_CHECK(plan.ok(), plan.status().ToString());
+  RunOver(objects, *plan);
+}
+
+void LazyReader::AddParents(const ListQuery& query, const ContentType& type,
+                            const ListParent& first,
+                            std::vector<const void*>& objects) {
+  while (FollowCohorts()) {
   }
-  session_.CountUnplanned(Cat(type.name(), ".", list.name), objects.size());
-  RunOver(objects, type, PrefetchOf(*query));
+  absl::flat_hash_set<ListParent> parents = {first};
+  for (const void* peer : session_.cohorts().Of(type)) {
+    ListParent parent = {type.id(), type.KeyOf(peer)};
+    if (QueryOf(*query.list, query.slot, query.count_only, parent) == query &&
+        parents.insert(parent).second && !IsRead(query, parent))
+      objects.push_back(peer);
+  }
+}
+
+const ListQuery& LazyReader::QueryOf(const ListRelation& list,
+                                     const std::string& slot, bool count,
+                                     const ListParent& parent) {
+  const SessionLists::Query* chosen =
+      session_.lists().FindQuery(list, slot, count, parent);
+  return chosen != nullptr ? **chosen
+                           : *session_.cache().PlainQuery(list, count);
+}
+
+std::vector<const void*> LazyReader::Current(const ContentType& type,
+                                             std::vector<const void*> objects) {
+  std::erase_if(objects, [&](const void* object) {
+    return session_.Find(type.id(), type.KeyOf(object)).object != object;
+  });
+  return objects;
+}
+
+bool LazyReader::IsRead(const ListQuery& query, const ListParent& parent) {
+  return session_.lists().FindFailure(query, parent).has_value() ||
+         (!query.count_only &&
+          session_.lists().Read(query, parent).has_value());
 }
 
 void LazyReader::RunOver(const std::vector<const void*>& objects,
-                         const ContentType& type, const Prefetch& what) {
-  const absl::StatusOr<LoadPlan> plan =
-      LoadPlan::Make(session_.cache().schema, type, what);
-  POLYREF_CHECK(plan.ok(), plan.status().ToString());
-  PlanRun run(session_, *plan);
+                         const LoadPlan& plan) {
+  PlanRun run(session_, plan);
   run.BeSilent();
   run.Start(SpanOf(objects));
   run.RunToEnd();
-  for (size_t i = 1; i < plan->stops().size(); ++i) {
-    session_.cohorts().Add(session_.cache().schema.type(plan->stops()[i].type),
+  AddMet(run, plan);
+}
+
+void LazyReader::AddMet(const PlanRun& run, const LoadPlan& plan) {
+  for (size_t i = 1; i < plan.stops().size(); ++i) {
+    session_.cohorts().Add(session_.cache().schema.type(plan.stops()[i].type),
                            run.met(i));
   }
 }
 
+std::string LazyReader::NameOf(const std::optional<Place>& place,
+                               const ContentType& target) {
+  if (!place) return target.name();
+  return Cat(place->type->name(), ".", place->relation->name);
+}
+
 std::string LazyReader::NameOf(const void* reference,
                                const ContentType& target) {
-  const std::optional<Place> place = Locate(reference);
-  if (!place) return target.name();
-  return Cat(session_.cohorts()[place->at.cohort].type->name(), ".",
-             place->relation->name);
+  return NameOf(Locate(reference), target);
 }
 
 std::optional<LazyReader::Place> LazyReader::Locate(const void* reference) {
-  const auto located = LocateObject(reference);
-  if (!located) return std::nullopt;
-  const Relation* relation =
-      session_.cohorts()[located->cohort].type->FindRelationAt(located->offset);
+  std::optional<Cohorts::Located> at = session_.cohorts().Locate(reference);
+  while (!at && FollowCohorts()) at = session_.cohorts().Locate(reference);
+  if (!at) return std::nullopt;
+  const Relation* relation = at->type->FindRelationAt(at->offset);
   if (relation == nullptr) return std::nullopt;
-  return Place{*located, relation};
-}
-
-std::optional<Cohorts::Located> LazyReader::LocateObject(const void* address) {
-  for (;;) {
-    if (const auto located = session_.cohorts().Locate(address)) return located;
-    if (!FollowCohorts()) return std::nullopt;
-  }
+  return Place{at->type, relation};
 }
 
 bool LazyReader::FollowCohorts() {
-  Cohorts& cohorts = session_.cohorts();
-  const size_t before = cohorts.size();
-  for (size_t i = 0; i < before; ++i) {
-    const ContentType& type = *cohorts[i].type;
-    uint8_t* followed = cohorts[i].followed.data();
-    for (const Relation& relation : type.relations())
-      FollowRelation(i, relation, *followed++);
-    for (const ListRelation& list : type.lists())
-      FollowList(i, list, *followed++);
+  const size_t before = session_.cohorts().size();
+  if (before == 0) return false;
+  for (const ContentType& type : session_.cache().schema.types()) {
+    for (size_t i = 0; i < type.relations().size(); ++i)
+      FollowRelation(type, i);
+    for (size_t i = 0; i < type.lists().size(); ++i) FollowList(type, i);
   }
-  return cohorts.size() > before;
+  return session_.cohorts().size() > before;
 }
 
-void LazyReader::FollowRelation(size_t cohort, const Relation& relation,
-                                uint8_t& count) {
-  if (count >= kMaxFollows) return;
-  const Schema& schema = session_.cache().schema;
-  const ContentType& type = *session_.cohorts()[cohort].type;
-  const absl::StatusOr<LoadPlan> plan =
-      LoadPlan::Make(schema, type, Prefetch().AddSteps({{relation.name}}));
-  POLYREF_CHECK(plan.ok(), plan.status().ToString());
-  PlanRun run(session_, *plan);
+void LazyReader::FollowRelation(const ContentType& type, size_t relation) {
+  const std::vector<const void*> objects =
+      Current(type, session_.cohorts().TakeUnfollowed(type, relation));
+  if (objects.empty()) return;
+  const LoadPlan& plan =
+      session_.cache().StepPlan(type, type.relations()[relation].name);
+  PlanRun run(session_, plan);
   run.BeSilent();
-  run.Start(SpanOf(session_.cohorts()[cohort].objects));
-  count = run.is_all_in_memory() ? kMaxFollows : count + 1;
-  for (size_t i = 1; i < plan->stops().size(); ++i) {
-    session_.cohorts().Add(schema.type(plan->stops()[i].type),
-                           run.met(i), /*only_new=*/true);
-  }
+  run.Start(SpanOf(objects));
+  AddMet(run, plan);
 }
 
-void LazyReader::FollowList(size_t cohort, const ListRelation& list,
-                            uint8_t& count) {
-  if (count >= kMaxFollows) return;
-  const ContentType& type = *session_.cohorts()[cohort].type;
-  const std::vector<const void*>& objects = session_.cohorts()[cohort].objects;
+void LazyReader::FollowList(const ContentType& type, size_t list) {
+  const ListRelation& relation = type.lists()[list];
   SessionLists& lists = session_.lists();
-  const auto parent_of = [&](const void* object) {
-    return ListParent{type.id(), type.KeyOf(object)};
-  };
-  // Where one list was read, those of its peers are about to be.
-  const bool any_read =
-      std::any_of(objects.begin(), objects.end(), [&](const void* object) {
-        return lists.FindQuery(list, "", /*count=*/false, parent_of(object));
-      });
   std::vector<const void*> members;
-  size_t unread = 0;
-  for (const void* object : objects) {
-    for (const std::string& slot : lists.slot_names()) {
-      if (!AddMembers(list, slot, parent_of(object), any_read, members) &&
-          slot.empty())
-        ++unread;
+  const auto add = [&](const ListQuery& query, const ListParent& parent) {
+    if (const auto read = lists.Read(query, parent))
+      members.insert(members.end(), read->begin(), read->end());
+  };
+  for (const void* object : session_.cohorts().TakeUnfollowed(
+           type, type.relations().size() + list)) {
+    const ListParent parent = {type.id(), type.KeyOf(object)};
+    add(QueryOf(relation, "", /*count=*/false, parent), parent);
+    for (size_t slot = 1; slot < lists.slot_names().size(); ++slot) {
+      const SessionLists::Query* query = lists.FindQuery(
+          relation, lists.slot_names()[slot], /*count=*/false, parent);
+      if (query != nullptr) add(**query, parent);
     }
   }
-  count = unread == 0 ? kMaxFollows : count + 1;
-  session_.cohorts().Add(session_.cache().schema.MemberOf(list),
-                         std::move(members), /*only_new=*/true);
-}
-
-bool LazyReader::AddMembers(const ListRelation& list, const std::string& slot,
-                            const ListParent& parent, bool as_declared,
-                            std::vector<const void*>& members) {
-  SessionLists& lists = session_.lists();
-  const SessionLists::Query* chosen =
-      lists.FindQuery(list, slot, /*count=*/false, parent);
-  if (chosen != nullptr) {
-    const ListResult* result = lists.Find(*chosen, parent);
-    if (result == nullptr) return false;
-    members.insert(members.end(), result->members,
-                   result->members + result->size);
-    return true;
-  }
-  if (!slot.empty() || !as_declared) return false;
-  const auto found = lists.Read(
-      *session_.cache().PlainQuery(list, /*count=*/false), parent);
-  if (found) members.insert(members.end(), found->begin(), found->end());
-  return found.has_value();
+  session_.cohorts().Add(session_.cache().schema.MemberOf(relation),
+                         std::move(members));
 }
 
 }  // namespace polyref::cache_internal

@@ -3,15 +3,18 @@
 #ifndef POLYREF_CACHE_INTERNAL_LAZY_READER_H_
 #define POLYREF_CACHE_INTERNAL_LAZY_READER_H_
 
+#include <cstddef>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "polyref/cache/content_type.h"
 #include "polyref/cache/generic_ref.h"
-#include "polyref/cache/internal/cohorts.h"
+#include "polyref/cache/internal/list_query.h"
+#include "polyref/cache/internal/plan_run.h"
 #include "polyref/cache/internal/session_lists.h"
 #include "polyref/cache/internal/session_state.h"
+#include "polyref/cache/list_request.h"
 #include "polyref/cache/load_plan.h"
 #include "polyref/cache/object_key.h"
 
@@ -39,28 +42,34 @@ class LazyReader {
  private:
   // A reference in its place.
   struct Place {
-    Cohorts::Located at;
+    const ContentType* type;
     const Relation* relation;
   };
   std::optional<Place> Locate(const void* reference);
-  // What stands at that address, if memory leads to it from what is known.
-  std::optional<Cohorts::Located> LocateObject(const void* address);
-  // Follows the relations of all cohorts as far as memory reaches; returns
-  // whether that has led to new objects.
+  static std::string NameOf(const std::optional<Place>& place,
+                            const ContentType& target);
+  // Follows the relations of all cohorts one step, as far as memory reaches;
+  // returns whether that has led to new objects.
   bool FollowCohorts();
-  void FollowRelation(size_t cohort, const Relation& relation, uint8_t& count);
-  void FollowList(size_t cohort, const ListRelation& list, uint8_t& count);
-  // Adds what a slot of the parent's list holds, or, if it was not read yet and
-  // `as_declared`, what the list does; false if memory does not know.
-  bool AddMembers(const ListRelation& list, const std::string& slot,
-                  const ListParent& parent, bool as_declared,
-                  std::vector<const void*>& members);
+  void FollowRelation(const ContentType& type, size_t relation);
+  void FollowList(const ContentType& type, size_t list);
 
   void LoadAlone(const ContentType& type, const ObjectKey& key);
   void LoadPeers(const Place& place);
-  // Runs `what` over `objects`, and makes cohorts of what it leads to.
-  void RunOver(const std::vector<const void*>& objects, const ContentType& type,
-               const Prefetch& what);
+  // Adds the parents of other lists that are read by the same query, and are
+  // not in memory.
+  void AddParents(const ListQuery& query, const ContentType& type,
+                  const ListParent& first, std::vector<const void*>& objects);
+  // By which query the list is read: as was prefetched, or as it is declared.
+  const ListQuery& QueryOf(const ListRelation& list, const std::string& slot,
+                           bool count, const ListParent& parent);
+  // Those of `objects` that the session still sees.
+  std::vector<const void*> Current(const ContentType& type,
+                                   std::vector<const void*> objects);
+  bool IsRead(const ListQuery& query, const ListParent& parent);
+  // Runs `plan` over `objects`; what it leads to joins the cohorts.
+  void RunOver(const std::vector<const void*>& objects, const LoadPlan& plan);
+  void AddMet(const PlanRun& run, const LoadPlan& plan);
 
   SessionState& session_;
 };

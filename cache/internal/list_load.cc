@@ -84,6 +84,7 @@ void ListLoad::AbsorbRow(const ListBatchState& batch, ObjectPtr row,
   ParentList* list = parent ? Find(batch, *parent) : nullptr;
   if (list == nullptr || request_.count_only) {
     ++report.anomalies;
+    if (list != nullptr) list->is_wrong = true;
   } else {
     Extend(*list, row.get());
   }
@@ -109,6 +110,11 @@ void ListLoad::AbsorbEnd(ListBatchState& batch,
   AbsorbStatuses(batch, report);
   AbsorbCounts(batch, report);
   for (const uint32_t ordinal : ordinals) {
+    if (lists_[ordinal].is_wrong && lists_[ordinal].found.status.ok()) {
+      report.status = lists_[ordinal].found.status = absl::InternalError(
+          "the loader answered with rows where a count was asked for, or with "
+          "a count that is none");
+    }
     if (lists_[ordinal].found.status.ok()) {
       Conclude(parents_[ordinal], lists_[ordinal]);
     } else {
@@ -132,10 +138,11 @@ void ListLoad::AbsorbStatuses(ListBatchState& batch, BatchReport& report) {
 void ListLoad::AbsorbCounts(ListBatchState& batch, BatchReport& report) {
   for (const auto& [parent, count] : batch.list_answer().counts) {
     ParentList* list = Find(batch, parent);
-    if (list != nullptr && request_.count_only) {
+    if (list != nullptr && request_.count_only && count >= 0) {
       list->found.count = count;
     } else {
       ++report.anomalies;
+      if (list != nullptr) list->is_wrong = true;
     }
   }
 }

@@ -74,6 +74,7 @@ class ListLoad {
     const ListBatchState* batch = nullptr;
     size_t row_count = 0;
     bool all_in_map = true;
+    bool is_wrong = false;                 // rows came instead of a count
     std::optional<ListOrder::Place> last;  // of a request for the first few
     FoundList found;
   };

@@ -3,6 +3,7 @@
 //
 //  - a condition without SQL text is left to memory, and the whole list loaded,
 //    which then serves every other request for it, too;
+//  - so is the cut of a list whose order the database may see otherwise;
 //  - links are loaded whole: which of them count is decided by their members.
 #include "polyref/cache/internal/list_query.h"
 
@@ -34,7 +35,7 @@ ListRequest LoadFor(const Schema& schema, const ListQuery& query) {
   if (query.where && query.where->sql().sql.empty()) return load;
   load.where = query.where;
   load.count_only = query.count_only;
-  load.first = query.count_only ? 0 : query.reach();
+  if (!query.count_only && query.order.is_exact()) load.first = query.reach();
   load.order = query.order;
   return load;
 }

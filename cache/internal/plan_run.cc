@@ -8,7 +8,9 @@
 //  3. A key or list is wanted at most once in a run: afterwards it is known, or
 //     failed.
 //  4. Between waves nothing that is in memory is left to follow.
-//  5. A reference whose object does not meet the condition of its stop is
+//  5. If the first few of a list do not suffice, because this session sees some
+//     of them elsewhere or not at all, all of it is loaded.
+//  6. A reference whose object does not meet the condition of its stop is
 //     marked, and leads no further.
 #include "polyref/cache/internal/plan_run.h"
 
@@ -17,6 +19,7 @@
 #include <string_view>
 #include <utility>
 
+#include "polyref/cache/internal/check.h"
 #include "polyref/cache/internal/text.h"
 
 namespace polyref::cache_internal {
@@ -126,7 +129,8 @@ void PlanRun::Settle(int32_t stop, const void* reference, const void* object) {
   const Stop& place = plan_.stops()[stop];
   const bool passes = place.where == nullptr || place.where->Holds(object);
   if (!passes) ++report_.filtered;
-  if (!silent_ && !place.behind_links) session_.SetFiltered(reference, !passes);
+  if (!silent_ && !place.behind_links)
+    session_.SetFilter(reference, passes ? nullptr : place.where);
   if (passes) Meet(stop, object);
 }
 
@@ -166,12 +170,12 @@ bool PlanRun::MeetList(const Stop::ListWay& way, const ListParent& parent) {
   return true;
 }
 
-void PlanRun::WantList(const Stop::ListWay& way, const ListParent& parent) {
+void PlanRun::WantList(const Stop::ListWay& way, const ListParent& parent,
+                       bool whole) {
   std::unique_ptr<ListLoad>& load = lists_[way.unit - schema_.types().size()];
   if (load == nullptr) {
     ListRequest request = *plan_.LoadOf(way.unit);
-    // Each write that this session sees otherwise may hide one of them.
-    if (request.first > 0) request.first += session_.writes_since();
+    if (whole) request.first = 0;
     load = std::make_unique<ListLoad>(session_, request);
   }
   places_[way.to].waiting = true;
@@ -219,9 +223,9 @@ void PlanRun::TakeLists(int32_t stop, const ListLoad& load) {
     if (status.ok()) {
       session_.lists().Settle(query, waiting.parent, found.extent, found.count);
       if (MeetList(*waiting.way, waiting.parent)) continue;
-      status = absl::AbortedError(
-          "this session sees some of the rows that came as members of other "
-          "lists; Refresh it, or ask without a limit");
+      POLYREF_CHECK(load.request().first > 0, "a whole list can't be read");
+      WantList(*waiting.way, waiting.parent, /*whole=*/true);
+      continue;
     }
     session_.lists().SetFailure(query, waiting.parent, status, run_,
                                 found.under_way);

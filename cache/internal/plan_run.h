@@ -84,7 +84,9 @@ class PlanRun {
   void Meet(int32_t stop, const void* object);
   // Meets what is known of a list; false if memory does not know enough.
   bool MeetList(const Stop::ListWay& way, const ListParent& parent);
-  void WantList(const Stop::ListWay& way, const ListParent& parent);
+  // With `whole`, without its limit.
+  void WantList(const Stop::ListWay& way, const ListParent& parent,
+                bool whole = false);
 
   void RunWave(const std::vector<LoadPlan::Unit>& units);
   void TakeReferences(int32_t stop, const TypeLoad& load);

@@ -36,19 +36,26 @@ void Sort(const ListOrder& order, Objects& objects) {
 
 const ListResult* SessionLists::Find(const Query& query,
                                      const ListParent& parent) {
-  Entry* entry = FindEntry(*query, parent);
+  const Entry* entry = FindEntry(*query, parent);
+  const uint64_t generation = GenerationOf(*query);
   if (entry != nullptr && entry->result != nullptr &&
       entry->result->outcome == Outcome::kLoaded &&
-      entry->generation == session_.generation()) {
+      entry->generation == generation) {
     return entry->result;
   }
-  std::optional<Objects> members = Read(*query, parent);
+  Extent extent;
+  std::optional<Objects> members = Read(*query, parent, extent);
   if (!members) return nullptr;
-  Entry& settled = EntryOf(query, parent);
-  settled.result = &Keep(*std::move(members));
-  settled.generation = session_.generation();
-  settled.failed_run = 0;
-  return settled.result;
+  Entry& read = EntryOf(query, parent);
+  read.extent = std::move(extent);
+  read.generation = generation;
+  read.failed_run = 0;
+  const ListResult* before = read.result;
+  const bool same = before != nullptr && before->outcome == Outcome::kLoaded &&
+                    std::equal(members->begin(), members->end(),
+                               before->members, before->members + before->size);
+  if (!same) read.result = &Keep(*std::move(members));
+  return read.result;
 }
 
 const SessionLists::Query* SessionLists::FindQuery(
@@ -75,16 +82,17 @@ std::optional<Objects> SessionLists::FindLinks(const ListQuery& query,
 std::optional<int64_t> SessionLists::FindCount(const Query& query,
                                                const ListParent& parent) {
   Entry& entry = EntryOf(query, parent);
-  if (entry.count && entry.generation == session_.generation())
-    return entry.count;
-  entry.count.reset();
-  entry.generation = session_.generation();
+  const uint64_t generation = GenerationOf(*query);
+  if (entry.count && entry.generation == generation) return entry.count;
+  std::optional<int64_t> count;
   if (const std::optional<Objects> members = Read(*query, parent)) {
-    entry.count = static_cast<int64_t>(members->size());
+    count = static_cast<int64_t>(members->size());
   } else if (!query->where && query->member_key == nullptr) {
-    entry.count = session_.FindCount(*query, parent);
+    count = session_.FindCount(*query, parent);
   }
-  return entry.count;
+  entry.count = count;
+  entry.generation = generation;
+  return count;
 }
 
 void SessionLists::Settle(const Query& query, const ListParent& parent,
@@ -93,7 +101,7 @@ void SessionLists::Settle(const Query& query, const ListParent& parent,
   entry.extent = extent;
   entry.count = count;
   entry.result = nullptr;
-  entry.generation = session_.generation();
+  entry.generation = GenerationOf(*query);
   entry.failed_run = 0;
 }
 
@@ -113,12 +121,14 @@ const ListResult& SessionLists::SetFailure(const Query& query,
   return *entry.result;
 }
 
-const ListResult& SessionLists::SetNotLoaded(const Query& query,
-                                             const ListParent& parent,
-                                             const absl::Status& status) {
+const ListResult& SessionLists::SetUnread(const Query& query,
+                                          const ListParent& parent,
+                                          Outcome outcome,
+                                          const absl::Status& status) {
   Entry& entry = EntryOf(query, parent);
-  if (entry.result == nullptr || entry.result->outcome != Outcome::kNotLoaded)
-    entry.result = &Keep(Outcome::kNotLoaded, status);
+  if (entry.result == nullptr || entry.result->outcome != outcome ||
+      entry.result->status != status)
+    entry.result = &Keep(outcome, status);
   return *entry.result;
 }
 
@@ -152,18 +162,16 @@ size_t SessionLists::SlotOf(std::string_view name) const {
          slot_names_.begin();
 }
 
-const SessionLists::Entry* SessionLists::FindEntry(
-    const ListRelation& list, std::string_view slot, bool count,
-    const ListParent& parent) const {
+SessionLists::Entry* SessionLists::FindEntry(const ListRelation& list,
+                                             std::string_view slot, bool count,
+                                             const ListParent& parent) const {
   const auto it = slots_.find(SlotKey{&list, SlotOf(slot), count, parent});
-  return it == slots_.end() ? nullptr : &it->second;
+  return it == slots_.end() ? nullptr : it->second.get();
 }
 
-// Null also if the slot has been settled by another query.
 SessionLists::Entry* SessionLists::FindEntry(const ListQuery& query,
-                                             const ListParent& parent) {
-  auto* entry = const_cast<Entry*>(
-      FindEntry(*query.list, query.slot, query.count_only, parent));
+                                             const ListParent& parent) const {
+  Entry* entry = FindEntry(*query.list, query.slot, query.count_only, parent);
   if (entry == nullptr) return nullptr;
   const bool same = entry->query.get() == &query || *entry->query == query;
   return same ? entry : nullptr;
@@ -173,16 +181,38 @@ SessionLists::Entry& SessionLists::EntryOf(const Query& query,
                                            const ListParent& parent) {
   const size_t slot = SlotOf(query->slot);
   if (slot == slot_names_.size()) slot_names_.push_back(query->slot);
-  Entry& entry = slots_[SlotKey{query->list, slot, query->count_only, parent}];
-  if (entry.query == nullptr || !(*entry.query == *query))
-    entry = Entry{.query = query, .extent = {}, .count = {}};
-  return entry;
+  std::unique_ptr<Entry>& entry =
+      slots_[SlotKey{query->list, slot, query->count_only, parent}];
+  if (entry == nullptr) entry = std::make_unique<Entry>();
+  if (entry->query == nullptr || !(*entry->query == *query))
+    *entry = Entry{.query = query, .extent = {}, .count = {}};
+  return *entry;
+}
+
+uint64_t SessionLists::GenerationOf(const ListQuery& query) const {
+  uint64_t generation = session_.generation(query.load.child->id());
+  if (query.member_key != nullptr)
+    generation += session_.generation(query.order.type().id());
+  return generation;
+}
+
+void SessionLists::Borrow(const SessionLists& other) {
+  slot_names_ = other.slot_names_;
+  for (const auto& [key, entry] : other.slots_)
+    slots_.emplace(key, std::make_unique<Entry>(*entry));
+}
+
+void SessionLists::Clear() {
+  for (const auto& [key, entry] : slots_)
+    *entry = Entry{.query = entry->query, .extent = {}, .count = {}};
 }
 
 std::optional<Objects> SessionLists::Read(const ListQuery& query,
-                                          const ListParent& parent) {
+                                          const ListParent& parent,
+                                          Extent& extent) {
   std::optional<Objects> members;
-  const auto read = [&](const Extent& extent) {
+  const auto read = [&](const Extent& known) {
+    extent = known;
     members = ReadWithin(query, parent, extent);
     return members.has_value();
   };
@@ -250,8 +280,11 @@ Objects SessionLists::ChildrenOf(const ListRequest& load,
 const SecondaryIndex* SessionLists::OwnChildrenOf(const ListRequest& load) {
   if (!session_.HasOwnObjects(load.child->id())) return nullptr;
   OwnChildren& own = own_children_[load.reference];
-  if (own.generation == session_.generation()) return &own.children;
-  own.generation = session_.generation();
+  const uint64_t generation = session_.generation(load.child->id());
+  if (own.generation == generation && own.kept_count == session_.kept_count())
+    return &own.children;
+  own.generation = generation;
+  own.kept_count = session_.kept_count();
   own.children = SecondaryIndex();
   session_.ForEachOwnObject(load.child->id(), [&](const void* object) {
     const auto parent =

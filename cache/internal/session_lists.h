@@ -39,7 +39,10 @@ class SessionLists {
   // The members by `query`, read from memory now; empty if it does not know
   // enough. As Find, but nothing is kept, and the slot stays as it is.
   std::optional<std::vector<const void*>> Read(const ListQuery& query,
-                                               const ListParent& parent);
+                                               const ListParent& parent) {
+    Extent ignored;
+    return Read(query, parent, ignored);
+  }
 
   // The query that was last settled for this list and slot of the parent; null
   // if there was none. A count has slots of its own.
@@ -67,9 +70,10 @@ class SessionLists {
   const ListResult& SetFailure(const Query& query, const ListParent& parent,
                                const absl::Status& status, uint64_t run,
                                bool under_way);
-  // The session may not load it.
-  const ListResult& SetNotLoaded(const Query& query, const ListParent& parent,
-                                 const absl::Status& status);
+  // It can't be read, though no load of it failed: the session may not load it,
+  // or a member behind its links failed.
+  const ListResult& SetUnread(const Query& query, const ListParent& parent,
+                              Outcome outcome, const absl::Status& status);
   struct Failure {
     const ListResult* result;
     uint64_t run;
@@ -79,13 +83,10 @@ class SessionLists {
                                      const ListParent& parent) const;
 
   // Takes over what another session has read. It must outlive this one.
-  void Borrow(const SessionLists& other) {
-    slot_names_ = other.slot_names_;
-    slots_ = other.slots_;
-  }
+  void Borrow(const SessionLists& other);
 
-  // Everything is read again.
-  void Clear() { slots_.clear(); }
+  // Everything is read again, each slot by its query.
+  void Clear();
 
   // The names of all slots; the first is "".
   const std::vector<std::string>& slot_names() const { return slot_names_; }
@@ -109,16 +110,17 @@ class SessionLists {
   };
   struct Entry {
     Query query;
-    Extent extent;  // that a load of this session found
+    Extent extent;  // that it was read within, or a load found
     std::optional<int64_t> count;
     const ListResult* result = nullptr;
-    uint64_t generation = 0;  // of the session, at result and count
+    uint64_t generation = 0;  // at result and count
     uint64_t failed_run = 0;  // 0: it did not fail
     bool under_way = false;
   };
   // The objects of one type that only this session has, by what they point at.
   struct OwnChildren {
-    uint64_t generation = 0;  // 0: never filled
+    uint64_t generation = 0;  // of the type; 0: never filled
+    size_t kept_count = 0;    // of the session
     SecondaryIndex children;
   };
   struct Kept {
@@ -126,18 +128,22 @@ class SessionLists {
     ListResult result;
   };
 
-  Entry* FindEntry(const ListQuery& query, const ListParent& parent);
-  const Entry* FindEntry(const ListRelation& list, std::string_view slot,
-                         bool count, const ListParent& parent) const;
+  // Null also if the slot is read by another query.
+  Entry* FindEntry(const ListQuery& query, const ListParent& parent) const;
+  Entry* FindEntry(const ListRelation& list, std::string_view slot, bool count,
+                   const ListParent& parent) const;
   Entry& EntryOf(const Query& query, const ListParent& parent);
   // The position of a slot's name; slot_names_.size() if it is not there.
   size_t SlotOf(std::string_view name) const;
 
+  // The extent within which they were read goes to `extent`.
+  std::optional<std::vector<const void*>> Read(const ListQuery& query,
+                                               const ListParent& parent,
+                                               Extent& extent);
   std::optional<std::vector<const void*>> ReadWithin(const ListQuery& query,
                                                      const ListParent& parent,
                                                      const Extent& extent);
-  // All objects the session sees that point at `parent`, in order of their
-  // keys' addresses.
+  // All objects the session sees that point at `parent`, each once.
   std::vector<const void*> ChildrenOf(const ListRequest& load,
                                       const ListParent& parent);
   const SecondaryIndex* OwnChildrenOf(const ListRequest& load);
@@ -145,9 +151,14 @@ class SessionLists {
   std::optional<std::vector<const void*>> MembersOf(
       const ListQuery& query, std::vector<const void*> links);
 
+  // Grows with the generations of the types that the list depends on.
+  uint64_t GenerationOf(const ListQuery& query) const;
+
   SessionView& session_;
   std::vector<std::string> slot_names_ = {""};
-  absl::flat_hash_map<SlotKey, Entry> slots_;
+  // Entries keep their address: conditions may read other lists while one is
+  // read.
+  absl::flat_hash_map<SlotKey, std::unique_ptr<Entry>> slots_;
   absl::flat_hash_map<const Relation*, OwnChildren> own_children_;
   std::deque<Kept> kept_;
 };

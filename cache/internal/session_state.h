@@ -9,8 +9,9 @@
 #include <string>
 #include <vector>
 
-#include "absl/container/flat_hash_set.h"
+#include "absl/container/flat_hash_map.h"
 #include "polyref/cache/cache_stats.h"
+#include "polyref/cache/condition.h"
 #include "polyref/cache/fetch_mode.h"
 #include "polyref/cache/generic_ref.h"
 #include "polyref/cache/internal/cache_state.h"
@@ -26,7 +27,10 @@ namespace polyref::cache_internal {
 class SessionState : public SessionView {
  public:
   SessionState(CacheState& cache, SessionOptions options)
-      : SessionView(cache), options_(options), lists_(*this) {}
+      : SessionView(cache),
+        options_(options),
+        lists_(*this),
+        cohorts_(cache.schema) {}
 
   // A session that sees what this one sees, to look ahead with: what it adopts
   // or learns goes with it. It borrows from this one, which must outlive it.
@@ -45,15 +49,19 @@ class SessionState : public SessionView {
 
   // ---- References that a condition left out, by their addresses. ----
 
-  void SetFiltered(const void* reference, bool filtered) {
-    if (filtered) {
-      filtered_.insert(reference);
-    } else if (!filtered_.empty()) {
-      filtered_.erase(reference);
+  // From now on the reference reads as filtered while its object does not meet
+  // the condition; null: whatever its object.
+  void SetFilter(const void* reference, const Condition* where) {
+    if (where != nullptr) {
+      filters_.insert_or_assign(reference, *where);
+    } else if (!filters_.empty()) {
+      filters_.erase(reference);
     }
   }
-  bool IsFiltered(const void* reference) const {
-    return !filtered_.empty() && filtered_.contains(reference);
+  bool IsFiltered(const void* reference, const void* object) const {
+    if (filters_.empty()) return false;
+    const auto it = filters_.find(reference);
+    return it != filters_.end() && !it->second.Holds(object);
   }
 
   // ---- Loads that nothing had planned. ----
@@ -65,7 +73,7 @@ class SessionState : public SessionView {
   const SessionOptions options_;
   SessionLists lists_;
   Cohorts cohorts_;
-  absl::flat_hash_set<const void*> filtered_;
+  absl::flat_hash_map<const void*, Condition> filters_;
   std::vector<UnplannedLoads> unplanned_;
 };
 

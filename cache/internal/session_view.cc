@@ -8,7 +8,6 @@ using State = IdentityMap::State;
 
 void SessionView::Borrow(const SessionView& other) {
   snapshot_ = other.snapshot_;
-  generation_ = other.generation_;
   layers_ = other.layers_;
 }
 
@@ -49,16 +48,21 @@ bool SessionView::Adopt(ContentTypeId type, RowSpan rows) {
   Layer& own = layer(type);
   // A page is often prefetched more than once.
   if (rows.count == 0 || rows == own.last_adopted) return false;
-  own.last_adopted = rows;
   own.unindexed.push_back(rows);
-  ++generation_;
+  ++own.generation;
+  if (rows.pointers) {
+    // The rows stay where they are; the pointers to them may go.
+    IndexRows(cache_.schema.type(type), own);
+  } else {
+    own.last_adopted = rows;
+  }
   return true;
 }
 
 void SessionView::SetWritten(ContentTypeId type, const ObjectKey& key,
                              View view) {
   layer(type).writes.insert_or_assign(key, view);
-  ++generation_;
+  ++layer(type).generation;
 }
 
 View SessionView::Settle(ContentTypeId type, const ObjectKey& key, View view) {
@@ -88,6 +92,7 @@ void SessionView::SetFailure(ContentTypeId type, const ObjectKey& key,
 const SessionView::Failure* SessionView::FindFailure(
     ContentTypeId type, const ObjectKey& key) const {
   const auto& failures = layers_[static_cast<size_t>(type)].failures;
+  if (failures.empty()) return nullptr;
   const auto it = failures.find(key);
   return it == failures.end() ? nullptr : &it->second;
 }
@@ -137,9 +142,9 @@ std::vector<const void*> SessionView::ObjectsInMemory(ContentTypeId type_id) {
 
 void SessionView::Refresh() {
   snapshot_ = cache_.map.now();
-  ++generation_;
   for (const ContentType& type : cache_.schema.types()) {
     Layer& own = layer(type.id());
+    ++own.generation;
     own.views.clear();
     own.failures.clear();
     own.kept.clear();

@@ -77,15 +77,14 @@ class SessionView {
   // is from after its beginning.
   View Accept(ContentTypeId type, const ObjectKey& key, View view);
 
-  // Changes whenever the session's own actions change what it sees: a write of
-  // its own, rows it adopts, a refresh.
-  uint64_t generation() const { return generation_; }
+  // Grows whenever the session's own actions change what it sees of a type: a
+  // write of its own, rows it adopts, a refresh.
+  uint64_t generation(ContentTypeId type) const {
+    return layers_[static_cast<size_t>(type)].generation;
+  }
 
   // Whether the session sees writes up to that one.
   bool Sees(Sequence write) const { return write <= snapshot_; }
-
-  // How many writes there were since what the session sees, its own included.
-  Sequence writes_since() const { return cache_.map.now() - snapshot_; }
 
   // ---- What lists and indexes are read from. ----
 
@@ -110,6 +109,8 @@ class SessionView {
     const Layer& own = layers_[static_cast<size_t>(type)];
     return !own.rows.empty() || !own.unindexed.empty() || !own.kept.empty();
   }
+  // Grows with each object that the map did not take.
+  size_t kept_count() const { return kept_.size(); }
   template <typename Visit>
   void ForEachOwnObject(ContentTypeId type, Visit&& visit) {
     Layer& own = layer(type);
@@ -142,6 +143,7 @@ class SessionView {
 
  private:
   struct Layer {
+    uint64_t generation = 1;
     std::vector<RowSpan> unindexed;
     RowSpan last_adopted;
     // The first that has a key decides.
@@ -173,7 +175,6 @@ class SessionView {
   Sequence snapshot_;
   std::vector<Layer> layers_;  // by content type id
   std::vector<ObjectPtr> kept_;
-  uint64_t generation_ = 1;
 };
 
 }  // namespace polyref::cache_internal

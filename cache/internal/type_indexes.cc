@@ -58,8 +58,9 @@ void TypeIndexes::Remove(const void* object) {
   for (SecondaryIndex& matches : matches_) matches.Remove(object);
 }
 
-void TypeIndexes::Know(const ObjectKey& child) {
-  for (const auto& reference : references_) reference->coverage.Regain(child);
+void TypeIndexes::Know(const ObjectKey& child, Sequence since) {
+  for (const auto& reference : references_)
+    reference->coverage.Regain(child, since);
 }
 
 void TypeIndexes::Touch(Sequence now) {

@@ -64,8 +64,9 @@ class TypeIndexes {
 
   // ---- What happens to coverage when the type's objects change. ----
 
-  // A child was written or loaded: it is known.
-  void Know(const ObjectKey& child);
+  // A child was written or loaded: it is known since that write, or since the
+  // gap opened that the load has filled.
+  void Know(const ObjectKey& child, Sequence since);
   // A write to a child, of whatever kind.
   void Touch(Sequence now);
   // Nothing is known of the child any more; `object` is what was current, or

@@ -1,0 +1,102 @@
+#include "polyref/cache/internal/secondary_index.h"
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <random>
+#include <set>
+#include <utility>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace polyref::cache_internal {
+namespace {
+
+using ::testing::IsEmpty;
+using ::testing::UnorderedElementsAre;
+
+class SecondaryIndexTest : public ::testing::Test {
+ protected:
+  // The objects that stand under the hash, by their position in objects_.
+  std::multiset<int> Find(size_t hash) const {
+    std::multiset<int> found;
+    index_.ForEach(hash, [&](const void* object) {
+      found.insert(
+          static_cast<int>(static_cast<const char*>(object) - objects_.data()));
+    });
+    return found;
+  }
+  const void* Object(int i) const { return &objects_[static_cast<size_t>(i)]; }
+
+  std::array<char, 64> objects_ = {};
+  SecondaryIndex index_;
+};
+
+TEST_F(SecondaryIndexTest, IsEmptyAtFirst) {
+  EXPECT_EQ(index_.size(), 0u);
+  EXPECT_THAT(Find(0), IsEmpty());
+  EXPECT_EQ(index_.HashOf(Object(0)), std::nullopt);
+}
+
+TEST_F(SecondaryIndexTest, HashLeadsToItsObjects) {
+  index_.Add(7, Object(1));
+  index_.Add(8, Object(2));
+  index_.Add(7, Object(3));
+  EXPECT_THAT(Find(7), UnorderedElementsAre(1, 3));
+  EXPECT_THAT(Find(8), UnorderedElementsAre(2));
+  EXPECT_THAT(Find(9), IsEmpty());
+  EXPECT_EQ(index_.size(), 3u);
+}
+
+TEST_F(SecondaryIndexTest, ObjectLeadsToItsHash) {
+  index_.Add(0, Object(1));
+  index_.Add(SIZE_MAX, Object(2));
+  EXPECT_EQ(index_.HashOf(Object(1)), 0u);
+  EXPECT_EQ(index_.HashOf(Object(2)), SIZE_MAX);
+  EXPECT_EQ(index_.HashOf(Object(3)), std::nullopt);
+}
+
+TEST_F(SecondaryIndexTest, RemovedObjectIsNotFound) {
+  index_.Add(7, Object(1));
+  index_.Add(7, Object(2));
+  index_.Remove(Object(1));
+  EXPECT_THAT(Find(7), UnorderedElementsAre(2));
+  EXPECT_EQ(index_.HashOf(Object(1)), std::nullopt);
+  index_.Add(8, Object(1));
+  EXPECT_THAT(Find(8), UnorderedElementsAre(1));
+}
+
+TEST_F(SecondaryIndexTest, RemovingWhatIsNotThereIsNothing) {
+  index_.Add(7, Object(1));
+  index_.Remove(Object(2));
+  index_.Remove(nullptr);
+  EXPECT_EQ(index_.size(), 1u);
+}
+
+TEST_F(SecondaryIndexTest, AgreesWithAMap) {
+  std::mt19937 random(1);
+  std::map<int, size_t> model;
+  for (int step = 0; step < 5000; ++step) {
+    const int object = static_cast<int>(random() % objects_.size());
+    const size_t hash = random() % 8;
+    if (model.contains(object)) {
+      index_.Remove(Object(object));
+      model.erase(object);
+    } else {
+      index_.Add(hash, Object(object));
+      model[object] = hash;
+    }
+    ASSERT_EQ(index_.size(), model.size());
+    std::multiset<int> expected;
+    for (const auto& [other, other_hash] : model) {
+      if (other_hash == hash) expected.insert(other);
+    }
+    ASSERT_EQ(Find(hash), expected);
+  }
+}
+
+}  // namespace
+}  // namespace polyref::cache_internal

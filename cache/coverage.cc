@@ -29,10 +29,10 @@ Extent CoverageTable::Find(const ListParent& parent, const ListOrder& order,
   const auto it = lists_.find(parent);
   if (it == lists_.end()) return {};
   const Known& known = it->second;
-  if (Covers(known.complete, at)) return {Extent::Kind::kComplete};
+  if (Covers(known.complete, at)) return {Extent::Kind::kComplete, nullptr, at};
   for (const UpTo& up_to : known.up_to) {
     if (up_to.order == order && Covers(up_to.span, at))
-      return {Extent::Kind::kUpTo, up_to.place};
+      return {Extent::Kind::kUpTo, up_to.place, at};
   }
   return {};
 }
@@ -106,8 +106,20 @@ void CoverageTable::LoseAll(Sequence now, Sequence oldest) {
   for (const Loss& loss : lost_) floors_.Raise(loss.span.since, oldest);
   lost_.clear();
   floors_.Raise(now, oldest);
-  // What nobody can see any more.
-  if (oldest >= now) lists_.clear();
+  Sweep(oldest);
+}
+
+void CoverageTable::Sweep(Sequence oldest) {
+  const Sequence floor = floors_.top();
+  if (floor == swept_ || floor > oldest) return;
+  swept_ = floor;
+  absl::erase_if(lists_, [&](const auto& list) {
+    const Known& known = list.second;
+    return known.complete.since < floor && known.counted.since < floor &&
+           std::all_of(
+               known.up_to.begin(), known.up_to.end(),
+               [&](const UpTo& up_to) { return up_to.span.since < floor; });
+  });
 }
 
 }  // namespace polyref::cache_internal

@@ -45,6 +45,8 @@ struct Extent {
   Kind kind = Kind::kUnknown;
   // If kUpTo: the place in the order that was asked for.
   std::shared_ptr<const ListOrder::Place> place = nullptr;
+  // What was written after that is none of its business.
+  Sequence as_of = 0;
 };
 
 // The coverage of all lists over one reference. Thread-compatible. Cost of a
@@ -71,6 +73,10 @@ class CoverageTable {
   void Leave(const ListParent& parent, Sequence now);
   void Lose(const ObjectKey& child, Sequence now, Sequence oldest);
   void LoseAll(Sequence now, Sequence oldest);
+
+  // Frees what no reader can rely on any more. Cost: O(1), unless all was lost
+  // since the last time and the last reader from before has gone.
+  void Sweep(Sequence oldest);
 
   // To readers at `since` and later the child is known again, wherever it is
   // now: a load fills the gap from where it opened, a write begins where it is.
@@ -117,6 +123,7 @@ class CoverageTable {
   std::vector<Loss> lost_;
   Floors floors_;
   Sequence last_touch_ = 0;
+  Sequence swept_ = 0;  // the floor up to which it was swept
 };
 
 }  // namespace polyref::cache_internal

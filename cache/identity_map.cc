@@ -500,6 +500,7 @@ void IdentityMap::CoverList(const ListRequest& request,
   TypeTable& table = this->table(request.child->id());
   if (table.last_forgotten() > began) return;
   CoverageTable& coverage = table.indexes().coverage(*request.reference);
+  coverage.Sweep(OldestReader());
   if (extent.kind == Extent::Kind::kComplete) {
     coverage.SetComplete(parent, began);
   } else if (extent.kind == Extent::Kind::kUpTo) {

@@ -22,9 +22,9 @@
 //    too, after a Refresh;
 //  - a key that was not known when it began is taken as it is found when first
 //    read;
-//  - a list has as its members the objects that this session sees and whose
-//    references, as it sees them, point at the parent; all of them, or it is
-//    not loaded.
+//  - a list has as its members the objects that this session sees, when it is
+//    first read, and whose references, as it sees them, point at the parent;
+//    all of them, or it is not loaded.
 //
 // One thread at a time; many sessions may be open. A session must end before
 // its cache does.

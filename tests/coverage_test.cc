@@ -96,6 +96,18 @@ TEST_F(CoverageTest, CompleteFromItsLoadOn) {
   EXPECT_EQ(table_.size(), 1u);
 }
 
+TEST_F(CoverageTest, LostListsGoWithTheLastReader) {
+  table_.SetComplete(ada_, 2);
+  table_.LoseAll(5, 3);
+  EXPECT_EQ(Find(ada_, 3), "complete");
+  table_.SetComplete(ben_, 5);
+  table_.Sweep(4);
+  EXPECT_EQ(table_.size(), 2u);
+  table_.Sweep(5);
+  EXPECT_EQ(table_.size(), 1u);
+  EXPECT_EQ(Find(ben_, 5), "complete");
+}
+
 TEST_F(CoverageTest, CompleteInEveryOrder) {
   table_.SetComplete(ada_, 0);
   EXPECT_EQ(FindIn(by_rank_, ada_, 0), "complete");
@@ -131,6 +143,28 @@ TEST_F(CoverageTest, EachOrderHasOnePrefix) {
   UpTo(ada_, by_rank_, 9, 2);
   EXPECT_EQ(FindIn(by_rank_, ada_, 2), "up to 9");
   EXPECT_EQ(FindIn(Order({"-rank"}), ada_, 2), "up to 4");
+}
+
+TEST_F(CoverageTest, FurtherOfTwoPlacesStays) {
+  UpTo(ada_, by_rank_, 9, 1);
+  UpTo(ada_, by_rank_, 7, 2);
+  EXPECT_EQ(Find(ada_, 2), "up to 9");
+  UpTo(ada_, Order({"-rank"}), 7, 1);
+  UpTo(ada_, Order({"-rank"}), 9, 2);
+  EXPECT_EQ(FindIn(Order({"-rank"}), ada_, 2), "up to 7");
+}
+
+TEST_F(CoverageTest, FurtherPlaceThatIsOverGoes) {
+  UpTo(ada_, by_rank_, 9, 1);
+  table_.Leave(ada_, 3);
+  UpTo(ada_, by_rank_, 7, 3);
+  EXPECT_EQ(Find(ada_, 3), "up to 7");
+  table_.Lose(11, 4, 4);
+  UpTo(ada_, by_rank_, 5, 4);
+  EXPECT_EQ(Find(ada_, 4), "up to 5");
+  table_.LoseAll(6, 0);
+  UpTo(ada_, by_rank_, 3, 6);
+  EXPECT_EQ(Find(ada_, 6), "up to 3");
 }
 
 TEST_F(CoverageTest, CompleteGoesBeforeAPrefix) {

@@ -769,9 +769,22 @@ TEST_F(ListsTest, OldSessionReadsTheListAsItWas) {
   ASSERT_TRUE(cache_.Erase<Book>(11).ok());
   ASSERT_TRUE(cache_.Evict<Book>(13).ok());
   ASSERT_TRUE(cache_.Invalidate<Book>(21).ok());
+  ASSERT_TRUE(cache_.Put(Book{14, 2010, Ref<Author>(1)}).ok());
   EXPECT_THAT(Read(old, 1), ElementsAre(11, 12, 13));
   EXPECT_THAT(Read(old, 2), ElementsAre(21));
   EXPECT_THAT(Calls(), IsEmpty());
+}
+
+TEST_F(ListsTest, OwnWritesBringNoneOfOthers) {
+  Session old = cache_.NewSession();
+  EXPECT_THAT(Read(old, 1), ElementsAre(11, 12, 13));
+  ASSERT_TRUE(cache_.Put(Book{14, 2010, Ref<Author>(1)}).ok());
+  ASSERT_TRUE(old.Put(Book{15, 2010, Ref<Author>(1)}).ok());
+  EXPECT_THAT(Read(old, 1), ElementsAre(11, 12, 13, 15));
+  // Unless the session reads it all the same.
+  EXPECT_NE(old.Get(Ref<Book>(14)), nullptr);
+  ASSERT_TRUE(old.Erase<Book>(11).ok());
+  EXPECT_THAT(Read(old, 1), ElementsAre(12, 13, 14, 15));
 }
 
 TEST_F(ListsTest, ViewOutlivesLaterWrites) {
@@ -1223,15 +1236,15 @@ TEST_F(ListsTest, ChildMovedWithinTheOrderIsFound) {
                           "lib.author 1"));
 }
 
-TEST_F(ListsTest, OwnWritesAskForMore) {
+TEST_F(ListsTest, OwnEraseInThePrefixReloads) {
   const std::vector<Author> rows = Authors({1});
   Session session = cache_.NewSession();
   Fetch(session, rows, {"books{order=-year;limit=2}"});
   Calls();
-  // The database need not know of it yet.
+  source_.Remove<Book>(13);
   ASSERT_TRUE(session.Erase<Book>(13).ok());
   EXPECT_THAT(Read(session, 1), ElementsAre(12, 11));
-  EXPECT_THAT(Calls(), ElementsAre("1: lib.book.author first 3 by -year of "
+  EXPECT_THAT(Calls(), ElementsAre("1: lib.book.author first 2 by -year of "
                                    "lib.author 1"));
 }
 

@@ -251,6 +251,20 @@ TEST_F(SelectionTest, WhatAPrefetchPutInASlotStays) {
   EXPECT_THAT(source_.log(), IsEmpty());
 }
 
+// A tag on a movie leads no further; it is no end of the path.
+TEST_F(SelectionTest, OnlyWholePathsCount) {
+  Fetch({"content.author"});
+  const auto found = Selection<Tag>(session_)
+                         .Where<Author>("content.author", IsUrsula)
+                         .From(tags_);
+  ASSERT_TRUE(found.ok());
+  EXPECT_THAT(Ids(found->matches), ElementsAre(1, 3));
+  const auto ordered =
+      Selection<Tag>(session_).OrderBy("content.author.name").From(tags_);
+  ASSERT_TRUE(ordered.ok());
+  EXPECT_THAT(Ids(ordered->matches), ElementsAre(4, 5, 6, 2, 1, 3));
+}
+
 TEST_F(SelectionTest, WrongPathListsTheChoices) {
   EXPECT_EQ(MessageOf(Selection<Tag>(session_)
                           .Where<Author>("content.autor", IsUrsula)

@@ -155,11 +155,12 @@ void ListLoad::Conclude(const ListParent& parent, ParentList& list) {
     return;
   }
   if (request_.first == 0 || list.row_count < request_.first) {
-    list.found.extent = {Extent::Kind::kComplete};
+    list.found.extent = {Extent::Kind::kComplete, nullptr, map.now()};
   } else {
     list.found.extent = {
         Extent::Kind::kUpTo,
-        std::make_shared<const ListOrder::Place>(*std::move(list.last))};
+        std::make_shared<const ListOrder::Place>(*std::move(list.last)),
+        map.now()};
   }
   if (list.all_in_map && !request_.where)
     map.CoverList(request_, parent, list.found.extent, began_);

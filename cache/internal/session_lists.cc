@@ -67,14 +67,16 @@ const SessionLists::Query* SessionLists::FindQuery(
 
 std::optional<Objects> SessionLists::FindLinks(const ListQuery& query,
                                                const ListParent& parent) {
-  const auto is_complete = [](const Extent& extent) {
+  Sequence as_of = 0;
+  const auto is_complete = [&](const Extent& extent) {
+    as_of = extent.as_of;
     return extent.kind == Extent::Kind::kComplete;
   };
   const Entry* entry = FindEntry(query, parent);
   if ((entry == nullptr || !is_complete(entry->extent)) &&
       !session_.FindExtent(query, parent, is_complete))
     return std::nullopt;
-  Objects links = ChildrenOf(query.load, parent);
+  Objects links = ChildrenOf(query.load, parent, as_of);
   Sort(query.load.order, links);
   return links;
 }
@@ -229,7 +231,7 @@ std::optional<Objects> SessionLists::ReadWithin(const ListQuery& query,
   if (extent.kind == Extent::Kind::kUnknown) return std::nullopt;
   if (!complete && (query.reach() == 0 || query.member_key != nullptr))
     return std::nullopt;
-  Objects members = ChildrenOf(query.load, parent);
+  Objects members = ChildrenOf(query.load, parent, extent.as_of);
   if (query.member_key != nullptr) {
     std::optional<Objects> behind = MembersOf(query, std::move(members));
     if (!behind) return std::nullopt;
@@ -256,12 +258,13 @@ std::optional<Objects> SessionLists::ReadWithin(const ListQuery& query,
 }
 
 Objects SessionLists::ChildrenOf(const ListRequest& load,
-                                 const ListParent& parent) {
+                                 const ListParent& parent, Sequence as_of) {
   const ContentType& child = *load.child;
   const Schema& schema = session_.cache().schema;
   Objects children;
   const auto add = [&](const void* candidate) {
-    const View view = session_.Find(child.id(), child.KeyOf(candidate));
+    const View view =
+        session_.FindAsOf(child.id(), child.KeyOf(candidate), as_of);
     if (view.object != nullptr &&
         ParentOf(schema, *load.reference, view.object) == parent)
       children.push_back(view.object);

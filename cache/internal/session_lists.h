@@ -145,7 +145,7 @@ class SessionLists {
                                                      const Extent& extent);
   // All objects the session sees that point at `parent`, each once.
   std::vector<const void*> ChildrenOf(const ListRequest& load,
-                                      const ListParent& parent);
+                                      const ListParent& parent, Sequence as_of);
   const SecondaryIndex* OwnChildrenOf(const ListRequest& load);
   // What links point at, in their order; empty if one of them is not known.
   std::optional<std::vector<const void*>> MembersOf(

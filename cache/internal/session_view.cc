@@ -12,6 +12,11 @@ void SessionView::Borrow(const SessionView& other) {
 }
 
 View SessionView::Find(ContentTypeId type, const ObjectKey& key) {
+  return FindAsOf(type, key, cache_.map.now());
+}
+
+View SessionView::FindAsOf(ContentTypeId type, const ObjectKey& key,
+                           Sequence as_of) {
   if (!layer(type).empty()) {
     if (const View* own = FindOwn(type, key)) return *own;
   }
@@ -20,7 +25,8 @@ View SessionView::Find(ContentTypeId type, const ObjectKey& key) {
     return view;
   // Nothing was known when the session began; it takes what others have learned
   // or written since.
-  return Accept(type, key, cache_.map.Find(type, key, cache_.map.now()));
+  const View since = cache_.map.Find(type, key, cache_.map.now());
+  return since.since > as_of ? View() : Accept(type, key, since);
 }
 
 const View* SessionView::FindOwn(ContentTypeId type, const ObjectKey& key) {

@@ -56,6 +56,9 @@ class SessionView {
   // not kUnknown. Cost: one hash lookup; two where the session's own layer has
   // entries for the type.
   View Find(ContentTypeId type, const ObjectKey& key);
+  // The same, but without what others have written after `as_of`, unless the
+  // session has read it already.
+  View FindAsOf(ContentTypeId type, const ObjectKey& key, Sequence as_of);
 
   // From now on a reference to one of `rows` resolves to that row. Of two rows
   // with one key the first stands. Returns false if there is nothing new. Cost:

@@ -444,8 +444,9 @@ TEST_F(FetchPeersTest, PeersListsStayAsTheyAreDeclared) {
   EXPECT_EQ(session_.GetAll(posts_[0], &Post::comments).size(), 1u);
   EXPECT_EQ(session_.GetAll(posts_[1], &Post::comments).size(), 2u);
   EXPECT_THAT(Calls(),
-              ElementsAre("1: blog.comment.post first 2 by key of blog.post 1",
-                          "2: blog.comment.post of blog.post 2"));
+              ElementsAre("1: blog.comment.post first 1 by key of blog.post 1",
+                          "2: blog.comment.post of blog.post 1",
+                          "3: blog.comment.post of blog.post 2"));
 }
 
 TEST_F(FetchPeersTest, CopiedReferenceLoadsAlone) {

@@ -658,8 +658,8 @@ class ChildrenTest : public ::testing::Test {
             .order = ListOrder(*type)};
   }
   void Cover(std::string_view reference, int64_t owner, Sequence began) {
-    map_.CoverList(Lists(reference), {kOwner, owner},
-                   {Extent::Kind::kComplete}, began);
+    map_.CoverList(Lists(reference), {kOwner, owner}, {Extent::Kind::kComplete},
+                   began);
   }
   // As a reader that begins now.
   bool IsComplete(std::string_view reference, int64_t owner) const {

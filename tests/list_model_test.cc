@@ -162,8 +162,8 @@ struct Question {
     return whose == owner && (where == 0 || row.size >= 2);
   }
   bool Before(int64_t id_a, const Row& a, int64_t id_b, const Row& b) const {
-    const bool falls =
-        order == 3 || (order == 0 && which == Which::kPraised && owner < kFarms);
+    const bool falls = order == 3 || (order == 0 && which == Which::kPraised &&
+                                      owner < kFarms);
     if ((falls || order == 2) && a.size != b.size)
       return falls ? a.size > b.size : a.size < b.size;
     return id_a < id_b;
@@ -250,7 +250,8 @@ class ListModel {
     reader.forbids = false;
     for (int owner = 0; owner < kOwners; ++owner) {
       Ask(reader, {.which = Which::kPraised, .owner = owner});
-      if (owner < kFarms) Ask(reader, {.which = Which::kApples, .owner = owner});
+      if (owner < kFarms)
+        Ask(reader, {.which = Which::kApples, .owner = owner});
     }
   }
 
@@ -445,8 +446,7 @@ class ListModel {
   Question DrawQuestion() {
     Question question;
     question.which = Below(2) == 0 ? Which::kApples : Which::kPraised;
-    question.owner =
-        Below(question.which == Which::kApples ? kFarms : kOwners);
+    question.owner = Below(question.which == Which::kApples ? kFarms : kOwners);
     if (Below(3) == 0) return question;
     question.where = Below(3) == 0 ? 1 + Below(2) : 0;
     question.count = Below(5) == 0;
@@ -460,8 +460,7 @@ class ListModel {
 
   // For all owners of its type, or some, the one in question among them.
   void PrefetchFor(Reader& reader, const Question& question) {
-    const Prefetch what =
-        Prefetch{question.Path()}.With(big_).With(big_sql_);
+    const Prefetch what = Prefetch{question.Path()}.With(big_).With(big_sql_);
     const bool all = Below(2) == 0;
     const auto run = [&](const auto& rows, size_t index) {
       const absl::StatusOr<PrefetchReport> report =
@@ -556,8 +555,8 @@ class ListModel {
   bool IsStable(const Reader& reader, int64_t id) const {
     const int64_t changed = changed_[static_cast<size_t>(id)];
     const auto adopted = reader.adopted.find(id);
-    return changed <= reader.began && (adopted == reader.adopted.end() ||
-                                       changed <= adopted->second);
+    return changed <= reader.began &&
+           (adopted == reader.adopted.end() || changed <= adopted->second);
   }
 
   void CheckMembers(const Reader& reader, const Question& question,
@@ -590,12 +589,11 @@ class ListModel {
   // A row that has not changed is in the list, unless it comes too late in it.
   void CheckNoneIsLost(const Reader& reader, const Question& question,
                        const std::vector<const Apple*>& members) {
-    const bool full =
-        question.limit > 0 && members.size() == question.limit;
+    const bool full = question.limit > 0 && members.size() == question.limit;
     for (const auto& [id, row] : rows_) {
       if (!IsStable(reader, id) || !question.Admits(row)) continue;
-      if (full && question.Before(members.back()->id, RowOf(*members.back()),
-                                  id, row))
+      if (full &&
+          question.Before(members.back()->id, RowOf(*members.back()), id, row))
         continue;
       const bool found =
           std::any_of(members.begin(), members.end(),
@@ -712,7 +710,8 @@ TEST_P(ListModelTest, ListsAgreeWithTheDatabase) {
   if (!HasFatalFailure()) model.Finish();
 }
 
-INSTANTIATE_TEST_SUITE_P(Seeds, ListModelTest, ::testing::Range<uint64_t>(1, 13));
+INSTANTIATE_TEST_SUITE_P(Seeds, ListModelTest,
+                         ::testing::Range<uint64_t>(1, 13));
 
 }  // namespace
 }  // namespace polyref

@@ -137,8 +137,9 @@ class ListsSchema : public Schema {
         .ForeignKey("author", &Book::author)
         .HasMany("copies", &Book::copies, &Copy::book)
         .GenericRelation("tags", &Book::tags, &Tag::content);
-    Define<Copy>("lib.copy").Key("id", &Copy::id).ForeignKey("book",
-                                                             &Copy::book);
+    Define<Copy>("lib.copy")
+        .Key("id", &Copy::id)
+        .ForeignKey("book", &Copy::book);
     Define<Movie>("lib.movie")
         .Key("id", &Movie::id)
         .HasMany("scenes", &Movie::scenes, &Scene::movie)
@@ -323,10 +324,10 @@ TEST_F(ListsTest, ListsOfAFeedAreASecondWave) {
   Session session = cache_.NewSession();
   const PrefetchReport report =
       Fetch(session, feed, {"content.copies", "content.scenes"});
-  EXPECT_THAT(Calls(), ElementsAre("1: lib.book 11", "1: lib.movie 1",
-                                   "1: lib.song 1",
-                                   "2: lib.copy.book of lib.book 11",
-                                   "2: lib.scene.movie of lib.movie 1"));
+  EXPECT_THAT(Calls(),
+              ElementsAre("1: lib.book 11", "1: lib.movie 1", "1: lib.song 1",
+                          "2: lib.copy.book of lib.book 11",
+                          "2: lib.scene.movie of lib.movie 1"));
   EXPECT_EQ(report.batches(), 5);
   EXPECT_THAT(report.waves, SizeIs(2));
   EXPECT_EQ(report.lists, 2);
@@ -345,8 +346,8 @@ TEST_F(ListsTest, OwnerTypesShareAListBatch) {
                     {8, To<Book>(1)}});
   const std::vector<Item> feed = {{1, To<Book>(11)}, {2, To<Movie>(1)}};
   Session session = cache_.NewSession();
-  const PrefetchReport report =
-      Fetch(session, feed, {"content[lib.book].tags", "content[lib.movie].tags"});
+  const PrefetchReport report = Fetch(
+      session, feed, {"content[lib.book].tags", "content[lib.movie].tags"});
   EXPECT_THAT(Calls(),
               ElementsAre("1: lib.book 11", "1: lib.movie 1",
                           "2: lib.tag.content of lib.book 11, lib.movie 1"));
@@ -367,8 +368,7 @@ TEST_F(ListsTest, TwoReferencesBackAreTwoCalls) {
   Fetch(session, rows, {"tags.content", "favourite_tags"});
   EXPECT_THAT(Calls(), ElementsAre("1: lib.tag.content of lib.bookmark 1 2",
                                    "1: lib.tag.fan of lib.bookmark 1 2"));
-  EXPECT_THAT(Ids(session.GetAll(rows[0], &Bookmark::tags)),
-              ElementsAre(5, 6));
+  EXPECT_THAT(Ids(session.GetAll(rows[0], &Bookmark::tags)), ElementsAre(5, 6));
   EXPECT_THAT(Ids(session.GetAll(rows[0], &Bookmark::favourite_tags)),
               IsEmpty());
   EXPECT_THAT(Ids(session.GetAll(rows[1], &Bookmark::tags)), ElementsAre(7));
@@ -409,9 +409,8 @@ TEST_F(ListsTest, RowsAreMembersThemselves) {
   source_.Add<Person>({{1, "Peter"},
                        {2, "Joe", Ref<Person>(1)},
                        {3, "Angela", Ref<Person>(1)}});
-  const std::vector<Person> rows = {{1, "Peter"},
-                                    {2, "Joe", Ref<Person>(1)},
-                                    {3, "Angela", Ref<Person>(1)}};
+  const std::vector<Person> rows = {
+      {1, "Peter"}, {2, "Joe", Ref<Person>(1)}, {3, "Angela", Ref<Person>(1)}};
   Session session = cache_.NewSession();
   Fetch(session, rows, {"boss.serfs"});
   EXPECT_THAT(Calls(), ElementsAre("1: lib.person.boss of lib.person 1"));
@@ -440,9 +439,8 @@ TEST_F(ListsTest, ListsOfListsAreAWaveEach) {
   const std::vector<Author> rows = Authors({1, 2});
   Session session = cache_.NewSession();
   const PrefetchReport report = Fetch(session, rows, {"books.copies"});
-  EXPECT_THAT(Calls(),
-              ElementsAre("1: lib.book.author of lib.author 1 2",
-                          "2: lib.copy.book of lib.book 11 12 13 21"));
+  EXPECT_THAT(Calls(), ElementsAre("1: lib.book.author of lib.author 1 2",
+                                   "2: lib.copy.book of lib.book 11 12 13 21"));
   EXPECT_EQ(report.loaded_rows(), 6);
 }
 
@@ -643,18 +641,15 @@ TEST_F(ListsTest, EqualKeysOfTwoTypesDoNotBleed) {
   source_.Add<Movie>({{11}});
   source_.Add<Tag>({{5, To<Book>(11)}, {6, To<Movie>(11)}});
   Session session = cache_.NewSession();
-  EXPECT_THAT(Ids(session.GetAll(Book{.id = 11}, &Book::tags)),
-              ElementsAre(5));
+  EXPECT_THAT(Ids(session.GetAll(Book{.id = 11}, &Book::tags)), ElementsAre(5));
   EXPECT_THAT(Calls(), ElementsAre("1: lib.tag.content of lib.book 11"));
   EXPECT_THAT(Ids(session.GetAll(Movie{.id = 11}, &Movie::tags)),
               ElementsAre(6));
   EXPECT_THAT(Calls(), ElementsAre("1: lib.tag.content of lib.movie 11"));
-  EXPECT_THAT(Ids(session.GetAll(Book{.id = 11}, &Book::tags)),
-              ElementsAre(5));
+  EXPECT_THAT(Ids(session.GetAll(Book{.id = 11}, &Book::tags)), ElementsAre(5));
   ASSERT_TRUE(cache_.Evict<Tag>(5).ok());
   Session later = cache_.NewSession();
-  EXPECT_THAT(Ids(later.GetAll(Movie{.id = 11}, &Movie::tags)),
-              ElementsAre(6));
+  EXPECT_THAT(Ids(later.GetAll(Movie{.id = 11}, &Movie::tags)), ElementsAre(6));
   EXPECT_THAT(Calls(), IsEmpty());
 }
 
@@ -677,8 +672,7 @@ TEST_F(ListsTest, OwnersOfEveryKeyKindMix) {
                   "1: lib.country de",
                   "2: lib.tag.content of lib.book 11, lib.label "
                   "8f0c2a4e-b1d3-4c5f-9a7b-6c5d4e3f2a1b, lib.country de"));
-  EXPECT_THAT(Ids(session.GetAll(Book{.id = 11}, &Book::tags)),
-              ElementsAre(5));
+  EXPECT_THAT(Ids(session.GetAll(Book{.id = 11}, &Book::tags)), ElementsAre(5));
   EXPECT_THAT(Ids(session.GetAll(Label{kUuid}, &Label::tags)), ElementsAre(6));
   EXPECT_THAT(Ids(session.GetAll(Country{"de"}, &Country::tags)),
               ElementsAre(7));
@@ -1085,8 +1079,7 @@ TEST_F(ListsTest, InvalidatingAllAsksEveryListAgain) {
   cache_.InvalidateAll();
   Session later = cache_.NewSession();
   EXPECT_THAT(Read(later, 1), ElementsAre(11, 12, 13));
-  EXPECT_THAT(Ids(later.GetAll(Book{.id = 11}, &Book::copies)),
-              ElementsAre(1));
+  EXPECT_THAT(Ids(later.GetAll(Book{.id = 11}, &Book::copies)), ElementsAre(1));
   EXPECT_THAT(Calls(), ElementsAre("1: lib.book.author of lib.author 1",
                                    "2: lib.copy.book of lib.book 11"));
 }
@@ -1158,9 +1151,9 @@ TEST_F(ListsTest, FirstOfEachParentIsOneCall) {
   Session session = cache_.NewSession();
   const PrefetchReport report =
       Fetch(session, rows, {"books{order=-year;limit=1}"});
-  EXPECT_THAT(Calls(),
-              ElementsAre(
-                  "1: lib.book.author first 1 by -year of lib.author 1 2 3"));
+  EXPECT_THAT(
+      Calls(),
+      ElementsAre("1: lib.book.author first 1 by -year of lib.author 1 2 3"));
   EXPECT_EQ(report.loaded_rows(), 2);
   EXPECT_THAT(Read(session, 1), ElementsAre(13));
   EXPECT_THAT(Read(session, 2), ElementsAre(21));
@@ -1215,9 +1208,8 @@ TEST_F(ListsTest, EraseInThePrefixReloads) {
   EXPECT_THAT(ReadBy({"books{order=-year;limit=1}"}, 1), ElementsAre(12));
   EXPECT_THAT(Calls(), IsEmpty());
   EXPECT_THAT(ReadBy({"books{order=-year;limit=2}"}, 1), ElementsAre(12, 11));
-  EXPECT_THAT(Calls(),
-              ElementsAre("1: lib.book.author first 2 by -year of "
-                          "lib.author 1"));
+  EXPECT_THAT(Calls(), ElementsAre("1: lib.book.author first 2 by -year of "
+                                   "lib.author 1"));
 }
 
 TEST_F(ListsTest, ChildMovedWithinTheOrderIsFound) {
@@ -1231,9 +1223,8 @@ TEST_F(ListsTest, ChildMovedWithinTheOrderIsFound) {
   EXPECT_THAT(Calls(), IsEmpty());
   Put({11, 1901, Ref<Author>(1)});
   EXPECT_THAT(ReadBy({"books{order=-year;limit=2}"}, 1), ElementsAre(12, 11));
-  EXPECT_THAT(Calls(),
-              ElementsAre("1: lib.book.author first 2 by -year of "
-                          "lib.author 1"));
+  EXPECT_THAT(Calls(), ElementsAre("1: lib.book.author first 2 by -year of "
+                                   "lib.author 1"));
 }
 
 TEST_F(ListsTest, OwnEraseInThePrefixReloads) {
@@ -1481,9 +1472,8 @@ TEST_F(ListConditionTest, WithoutSqlTheWholeListIsLoaded) {
 }
 
 TEST_F(ListConditionTest, LimitIsOfThoseThatMeetIt) {
-  EXPECT_THAT(
-      ReadBy(Prefetch{"books{where=recent;limit=1}"}.With(by_hand_), 1),
-      ElementsAre(12));
+  EXPECT_THAT(ReadBy(Prefetch{"books{where=recent;limit=1}"}.With(by_hand_), 1),
+              ElementsAre(12));
   EXPECT_THAT(Calls(), ElementsAre("1: lib.book.author of lib.author 1"));
   cache_.InvalidateAll();
   EXPECT_THAT(ReadBy(Prefetch{"books{where=recent;limit=1}"}.With(by_sql_), 1),

@@ -1,5 +1,7 @@
 // Many-to-many lists: through link rows, and through rows that are tags on
 // anything.
+#include "polyref/cache/many.h"
+
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -18,7 +20,6 @@
 #include "polyref/cache/generic_ref.h"
 #include "polyref/cache/graph_cache.h"
 #include "polyref/cache/list.h"
-#include "polyref/cache/many.h"
 #include "polyref/cache/object_key.h"
 #include "polyref/cache/outcome.h"
 #include "polyref/cache/prefetch.h"
@@ -233,8 +234,7 @@ TEST_F(ManyToManyTest, PathsGoOnFromTheMembers) {
                                    "2: blog.topic zoo art cat",
                                    "3: blog.link.topic of blog.topic zoo art "
                                    "cat"));
-  const List<Post> posts =
-      session.GetAll(Topic{.slug = "cat"}, &Topic::posts);
+  const List<Post> posts = session.GetAll(Topic{.slug = "cat"}, &Topic::posts);
   ASSERT_EQ(posts.size(), 2u);
   EXPECT_EQ(&posts[0], &rows[1]);
   EXPECT_EQ(&posts[1], &rows[0]);
@@ -301,8 +301,7 @@ TEST_F(ManyToManyTest, BadKeysInLinksAddNothing) {
   source_.Add<Link>({{5, Ref<Post>("first"), Ref<Topic>("zoo")}});
   source_.Add<Post>({{1}, {2}});
   Session session = cache_.NewSession();
-  const List<Post> posts =
-      session.GetAll(Topic{.slug = "zoo"}, &Topic::posts);
+  const List<Post> posts = session.GetAll(Topic{.slug = "zoo"}, &Topic::posts);
   ASSERT_EQ(posts.size(), 1u);
   EXPECT_EQ(posts[0].id, 1);
 }

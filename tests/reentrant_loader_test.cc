@@ -118,8 +118,8 @@ TEST_F(ReentrantTest, KeyOfALaterWaveLoadsAtOnce) {
   const std::vector<Event> rows = Feed({{U(1), B(1)}, {U(3), {}}});
   Fetch(session_, rows, {"actor", "target.author"});
   EXPECT_EQ(Read(session_, U(3)), "Cleo");
-  EXPECT_THAT(Calls(), ElementsAre("1: lib.book 1", "2: lib.user 1",
-                                   "3: lib.user 3 2"));
+  EXPECT_THAT(Calls(),
+              ElementsAre("1: lib.book 1", "2: lib.user 1", "3: lib.user 3 2"));
 }
 
 TEST_F(ReentrantTest, NestedExtraRowAnswersAKeyOfALaterWave) {

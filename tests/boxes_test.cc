@@ -236,6 +236,11 @@ TEST_F(GreenAppleTest, RipensWithAnotherCondition) {
   EXPECT_THAT(db_.log(), ElementsAre("1: shop.farm 2"));
 }
 
+TEST_F(GreenAppleTest, RipensByAWrite) {
+  ASSERT_TRUE(session_.Put(Apple{2, "Elstar", 91, Ref<Farm>(2)}).ok());
+  EXPECT_EQ(Label(session_, green_box_), "Elstar from Dale");
+}
+
 TEST_F(GreenAppleTest, HasNothingToDoWithAMissingOne) {
   const std::vector<Box> boxes = {{5, schema_.RefTo<Apple>(99)}};
   const absl::StatusOr<PrefetchReport> report =

@@ -10,7 +10,6 @@
 #include <optional>
 #include <string>
 #include <thread>
-#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -33,6 +32,7 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
+using ::testing::UnorderedElementsAre;
 
 struct Post;
 
@@ -415,6 +415,32 @@ TEST_F(ConcurrentPlansTest, SlotsKeepConditionsApart) {
   EXPECT_EQ(CommentsOf(session, posts[0], "bad"), "11 ");
   EXPECT_EQ(CommentsOf(session, posts[0], "good"), "13 ");
   EXPECT_EQ(CommentsOf(session, posts[0]), "11 12 13 ");
+}
+
+// Two conditions that a source is to judge make two batches of one plan.
+TEST_F(ConcurrentPlansTest, SourceJudgesEachConditionApart) {
+  const std::vector<Post> posts = {{1, 2001}};
+  const auto scores = [](const char* name, int score) {
+    return Condition::On<Comment>(
+        name,
+        [score](const Comment& comment) { return comment.score == score; },
+        {.sql = "score = ?1", .parameters = {int64_t{score}}});
+  };
+  Session session = cache_.NewSession();
+  ASSERT_TRUE(session
+                  .Prefetch(posts, Prefetch{"comments{where=one;as=bad}",
+                                            "comments{where=three;as=good}"}
+                                       .With(scores("one", 1))
+                                       .With(scores("three", 3)))
+                  .ok());
+  EXPECT_THAT(
+      db_.log(),
+      UnorderedElementsAre("1: blog.comment.post where one of blog.post 1",
+                           "1: blog.comment.post where three of blog.post 1"));
+  db_.ClearLog();
+  EXPECT_EQ(CommentsOf(session, posts[0], "bad"), "11 ");
+  EXPECT_EQ(CommentsOf(session, posts[0], "good"), "13 ");
+  EXPECT_THAT(db_.log(), IsEmpty());
 }
 
 }  // namespace

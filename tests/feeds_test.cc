@@ -189,6 +189,16 @@ TEST_F(FeedsTest, EachTypeHasItsOwnOptions) {
   EXPECT_EQ(Describe(session_, feeds_[1]), "Beta with yell");
 }
 
+TEST_F(FeedsTest, AnotherOrderNeedsNoCall) {
+  ASSERT_TRUE(session_.Prefetch(feeds_, {"content.xs"}).ok());
+  db_.ClearLog();
+  ASSERT_TRUE(session_.Prefetch(feeds_, {"content.xs{order=-name}"}).ok());
+  EXPECT_EQ(Describe(session_, feeds_[0]), "Alpha with x4 x3 x1");
+  ASSERT_TRUE(session_.Prefetch(feeds_, {"content.xs{limit=2}"}).ok());
+  EXPECT_EQ(Describe(session_, feeds_[0]), "Alpha with x1 x3");
+  EXPECT_THAT(db_.log(), IsEmpty());
+}
+
 TEST_F(FeedsTest, SlotsKeepListsApart) {
   ASSERT_TRUE(session_
                   .Prefetch(feeds_, {"content.xs{order=-id;limit=1;as=newest}",

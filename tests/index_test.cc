@@ -279,6 +279,15 @@ TEST_F(IndexTest, OldSessionSeesOldValues) {
   EXPECT_THAT(InCity("Paris"), ElementsAre(4));
 }
 
+// It agrees with the new version in one part, and not in the other.
+TEST_F(IndexTest, OldSessionComparesAllParts) {
+  Load({1});
+  ASSERT_TRUE(cache_.Put(User{1, "ada", {}, "Paris", 31}).ok());
+  EXPECT_THAT(Ids(session_.FindAll(by_city_and_age, "Paris", 30)),
+              ElementsAre(1));
+  EXPECT_THAT(Ids(session_.FindAll(by_city_and_age, "Paris", 31)), IsEmpty());
+}
+
 TEST_F(IndexTest, OldSessionSeesWhatIsForgotten) {
   Load({1, 2, 3});
   ASSERT_TRUE(cache_.Evict<User>(1).ok());
@@ -354,7 +363,7 @@ TEST_F(IndexTest, InMemoryIsWhatTheSessionSees) {
   ASSERT_TRUE(session_.Put(User{5, "ed"}).ok());
   ASSERT_TRUE(session_.Erase<User>(2).ok());
   ASSERT_TRUE(cache_.Erase<User>(1).ok());
-  EXPECT_THAT(Ids(session_.InMemory<User>()), ElementsAre(1, 3, 5, 7));
+  ASSERT_THAT(Ids(session_.InMemory<User>()), ElementsAre(1, 3, 5, 7));
   EXPECT_EQ(session_.InMemory<User>()[3], &rows[0]);
   Session next = cache_.NewSession();
   EXPECT_THAT(Ids(next.InMemory<User>()), ElementsAre(3, 5));

@@ -595,9 +595,9 @@ class ListModel {
       if (full &&
           question.Before(members.back()->id, RowOf(*members.back()), id, row))
         continue;
-      const bool found =
-          std::any_of(members.begin(), members.end(),
-                      [&](const Apple* apple) { return apple->id == id; });
+      const bool found = std::any_of(
+          members.begin(), members.end(),
+          [&id = id](const Apple* apple) { return apple->id == id; });
       ASSERT_TRUE(found) << "apple " << id << " is not in the list";
     }
   }

@@ -1114,7 +1114,10 @@ class CountingSource : public Source {
 
 class RandomPlanTest : public testing::TestWithParam<uint32_t> {
  protected:
-  static constexpr int64_t kKeys = 8;  // 0, 1, ... of each type, if there
+  // 0, 1, ... of each type, if there; the first few are referred to.
+  static constexpr int64_t kObjects = 24;
+  static constexpr int64_t kKeys = 8;
+  static constexpr int64_t kRows = 4;  // the first of type 0
 
   // A relation of the model.
   struct Way {
@@ -1170,7 +1173,7 @@ class RandomPlanTest : public testing::TestWithParam<uint32_t> {
   // Paths that are right: each step leads somewhere. If asked to, none that
   // makes a unit lead to itself.
   void DrawPaths(bool acyclic) {
-    for (size_t n = 1 + Draw(5); n > 0; --n) {
+    for (size_t n = 2 + Draw(8); n > 0; --n) {
       const Prefetch::Steps steps = DrawPath();
       if (steps.empty()) continue;
       paths_.push_back(steps);
@@ -1183,19 +1186,19 @@ class RandomPlanTest : public testing::TestWithParam<uint32_t> {
   // Some of the rows are in the tables, too.
   void DrawObjects() {
     for (size_t type = 0; type < ways_.size(); ++type) {
-      for (int64_t id = 0; id < kKeys; ++id) {
+      for (int64_t id = 0; id < kObjects; ++id) {
         if (Draw(5) != 0) objects_[{type, id}] = DrawRow(type, id);
       }
     }
     for (const auto& [key, row] : objects_) {
-      ForType(key.first, [&](auto number) {
+      ForType(key.first, [this, &row = row](auto number) {
         source_.tables().Add<Thing<number()>>({ThingOf<number()>(row)});
       });
     }
-    for (int64_t id = 100; id < 104; ++id) objects_[{0, id}] = DrawRow(0, id);
-    objects_.try_emplace({0, 1}, DrawRow(0, 1));
-    for (const int64_t id : {100, 101, 102, 103, 1})
-      rows_.push_back(ThingOf<0>(objects_.at({0, id})));
+    for (int64_t id = 0; id < kRows; ++id) {
+      const auto row = objects_.try_emplace({0, id}, DrawRow(0, id)).first;
+      rows_.push_back(ThingOf<0>(row->second));
+    }
   }
 
   // ---- What the schedule is to be. ----
@@ -1409,7 +1412,7 @@ class RandomPlanTest : public testing::TestWithParam<uint32_t> {
     return step.where.empty() || IsOdd(id) == step.where.starts_with("odd");
   }
 
-  // Up to four steps, of which some may be those of another path.
+  // Up to five steps, of which some may be those of another path.
   Prefetch::Steps DrawPath() {
     Prefetch::Steps steps;
     if (!paths_.empty() && Draw(2) == 0) {
@@ -1418,7 +1421,7 @@ class RandomPlanTest : public testing::TestWithParam<uint32_t> {
     }
     Places here = {{0, "", 0}};
     for (const Prefetch::Step& step : steps) here = PlacesBehind(here, step);
-    while (steps.size() < 1 + Draw(4)) {
+    while (steps.size() < 1 + Draw(5)) {
       const Prefetch::Step step = DrawStep(here);
       if (step.relation.empty()) break;
       steps.push_back(step);
@@ -1627,7 +1630,7 @@ class RandomPlanTest : public testing::TestWithParam<uint32_t> {
   }
 
   bool IsRow(const TypedKey& key) const {
-    return key.first == 0 && (key.second >= 100 || key.second == 1);
+    return key.first == 0 && key.second < kRows;
   }
 
   // ---- What is compared. ----

@@ -8,10 +8,11 @@ namespace polyref {
 enum class FetchMode {
   // Loads it, alone.
   kOne,
-  // Loads it for all objects that came to the session together with the one
-  // that holds it: one batch per type, with no plan. A reference must be read
-  // where it stands, in a row the session knows (Session::Adopt) or an object
-  // it gave out; a copy of one is loaded alone.
+  // Loads it for all objects of the same type that the session has come by: as
+  // rows (Session::Adopt) or through relations of these. One batch per type,
+  // with no plan. A reference must be read where it stands, in such an object;
+  // a copy of one is loaded alone, and so is the list of an object that the
+  // session does not know.
   kPeers,
   // Loads nothing; the outcome is kNotLoaded, with a status that names the
   // relation.

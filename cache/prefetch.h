@@ -24,9 +24,9 @@
 //   as=SLOT        of a list: under a name of its own, by which it is read
 //
 // A path stands for all its beginnings too. Options belong to a step: the same
-// step in two paths has the same options, or else a slot of its own. A prefetch
-// is what was asked for; LoadPlan checks it against a schema. A value;
-// thread-compatible.
+// step in two paths has the same options, or else a slot of its own; a count
+// has one beside the list. A prefetch is what was asked for; LoadPlan checks it
+// against a schema. A value; thread-compatible.
 #ifndef POLYREF_CACHE_PREFETCH_H_
 #define POLYREF_CACHE_PREFETCH_H_
 

@@ -1,6 +1,6 @@
 // Streaming: resolves a feed of any length in chunks, in bounded memory.
 //
-//   int64_t last = 0;
+//   int64_t last = 0;  // the last row that was used: read goes on from there
 //   auto report = polyref::ForEachChunk<Box>(
 //       cache, plan, {.chunk_rows = 500},
 //       [&](size_t max_rows) {  // the rows that follow, at most so many

@@ -26,8 +26,8 @@
 //    first read, and whose references, as it sees them, point at the parent;
 //    all of them, or it is not loaded.
 //
-// One thread at a time; many sessions may be open. A session must end before
-// its cache does.
+// Many sessions may be open; one thread at a time for the cache and all of them
+// together. A session must end before its cache does.
 #ifndef POLYREF_CACHE_SESSION_H_
 #define POLYREF_CACHE_SESSION_H_
 
@@ -193,7 +193,8 @@ class Session {
   // How many members it has. They are not loaded for it, unless it is a
   // many-to-many, or a condition without SQL text decides. A load error, or
   // FailedPrecondition if the session may not load the figure or the slot is
-  // empty.
+  // empty. Without a slot: of the last such count that was prefetched, or else
+  // of the whole list, whatever GetAll reads.
   template <typename T, typename C, typename U>
   absl::StatusOr<int64_t> Count(const T& parent, Many<U> C::*list,
                                 std::string_view slot = "") {

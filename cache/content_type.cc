@@ -1,5 +1,6 @@
 #include "polyref/cache/content_type.h"
 
+#include "polyref/cache/internal/heap_bytes.h"
 #include "polyref/cache/internal/text.h"
 
 namespace polyref {
@@ -16,7 +17,32 @@ const Element* FindBy(const std::vector<Element>& elements, M Element::*member,
   return nullptr;
 }
 
+const void* MemberAt(const void* object, size_t offset) {
+  return static_cast<const char*>(object) + offset;
+}
+
 }  // namespace
+
+size_t ContentType::BytesOf(const void* object) const {
+  if (bytes_of_) return bytes_of_(object);
+  size_t bytes = cache_internal::HeapBytes(size_);
+  for (const HeapMember& member : heap_members_)
+    bytes += member.bytes(MemberAt(object, member.offset));
+  return bytes;
+}
+
+void ContentType::AddHeapMember(const HeapMember& member) {
+  if (FindBy(heap_members_, &HeapMember::offset, member.offset) == nullptr)
+    heap_members_.push_back(member);
+}
+
+std::weak_ordering ContentType::CompareVersions(const void* a,
+                                                const void* b) const {
+  const Field* field = version();
+  if (field == nullptr) return std::weak_ordering::equivalent;
+  return Compare(field->type.read(MemberAt(a, field->offset)),
+                 field->type.read(MemberAt(b, field->offset)));
+}
 
 const Relation* ContentType::FindRelation(std::string_view name) const {
   return FindBy(relations_, &Relation::name, name);

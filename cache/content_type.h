@@ -8,8 +8,10 @@
 #ifndef POLYREF_CACHE_CONTENT_TYPE_H_
 #define POLYREF_CACHE_CONTENT_TYPE_H_
 
+#include <compare>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -146,12 +148,24 @@ class ContentType {
   TypeTag tag() const { return tag_; }
   // Of an object, in bytes: sizeof its class.
   size_t size() const { return size_; }
+  // What an object of this type takes altogether, in bytes, with what it holds
+  // on the heap: see TypeBuilder::Size. Cost: a call for each text and
+  // reference.
+  size_t BytesOf(const void* object) const;
 
   const KeyField& key() const { return key_; }
   const std::vector<Field>& fields() const { return fields_; }
   const std::vector<Relation>& relations() const { return relations_; }
   const std::vector<ListRelation>& lists() const { return lists_; }
   const std::vector<IndexDescription>& indexes() const { return indexes_; }
+  // The field that orders the versions of a row, one of fields(); null if none
+  // is declared.
+  const Field* version() const {
+    return versions_.empty() ? nullptr : &fields_[versions_.front()];
+  }
+  // Which of two objects of this type is the newer version: `less` if `b` is,
+  // equivalent if nothing tells, so always if no version is declared.
+  std::weak_ordering CompareVersions(const void* a, const void* b) const;
 
   // The relation or list of that name or at that offset, or the index of that
   // name; null if there is none.
@@ -191,6 +205,14 @@ class ContentType {
   template <typename T>
   friend class TypeBuilder;
 
+  // A member that may hold heap, and how much it does.
+  struct HeapMember {
+    size_t offset;  // of the member within the object, in bytes
+    size_t (*bytes)(const void* member);
+  };
+  // Counts the member from now on: once, however often it is described.
+  void AddHeapMember(const HeapMember& member);
+
   ContentTypeId id_{0};
   std::string name_;
   std::string table_;
@@ -200,9 +222,14 @@ class ContentType {
   int key_count_ =
       0;  // how often the definition named a key; Schema::Check wants 1
   std::vector<Field> fields_;
+  // Which of them were named as versions; Schema::Check wants at most 1.
+  std::vector<size_t> versions_;
   std::vector<Relation> relations_;
   std::vector<ListRelation> lists_;
   std::vector<IndexDescription> indexes_;
+  std::vector<HeapMember> heap_members_;
+  // What the definition says an object takes; empty if it says nothing.
+  std::function<size_t(const void*)> bytes_of_;
   void* (*create_)() = nullptr;
   void (*destroy_)(void*) = nullptr;
 };

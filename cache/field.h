@@ -173,6 +173,21 @@ template <typename M>
 inline constexpr bool kIsExact =
     !std::is_same_v<M, float> && !std::is_same_v<M, bool>;
 
+// Whether a member of type M can tell newer from older: it holds all that its
+// column may, and has an order that means something.
+template <typename M>
+constexpr bool IsVersion() {
+  if constexpr (kIsOptional<M>) {
+    return IsVersion<typename M::value_type>();
+  } else if constexpr (std::is_enum_v<M>) {
+    return IsVersion<std::underlying_type_t<M>>();
+  } else if constexpr (std::is_integral_v<M>) {
+    return kIsExact<M> && (std::is_signed_v<M> || sizeof(M) < sizeof(int64_t));
+  } else {
+    return kIsExact<M> && !std::is_same_v<M, Uuid>;
+  }
+}
+
 template <typename M>
 FieldType FieldTypeOf() {
   if constexpr (kIsOptional<M>) {

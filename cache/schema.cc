@@ -68,6 +68,7 @@ absl::Status Schema::Check() const {
       complain("this type is defined twice");
     if (type.key_count_ != 1)
       complain("a type has exactly one Key, here are ", type.key_count_);
+    CheckVersion(type, errors);
     std::set<std::string_view> members;
     const auto check_member = [&](std::string_view name) {
       if (!IsMemberName(name))
@@ -102,6 +103,24 @@ absl::Status Schema::Check() const {
   if (errors.empty()) return absl::OkStatus();
   return cache_internal::InvalidArgument("schema: ",
                                          absl::StrJoin(errors, "; "));
+}
+
+void Schema::CheckVersion(const ContentType& type,
+                          std::vector<std::string>& errors) {
+  if (type.versions_.size() > 1) {
+    const std::string names = absl::StrJoin(
+        type.versions_, ", ", [&](std::string* out, size_t field) {
+          *out += type.fields()[field].name;
+        });
+    errors.push_back(
+        Cat(type.name(), ": a type has at most one Version, here are ", names));
+  }
+  for (const size_t field : type.versions_) {
+    const Field& version = type.fields()[field];
+    if (type.key_count_ == 0 || version.offset != type.key().offset) continue;
+    errors.push_back(Cat(type.name(), ": the version '", version.name,
+                         "' is the key, which no version of a row changes"));
+  }
 }
 
 void Schema::CheckLists(const ContentType& type,

@@ -22,7 +22,8 @@
 //
 // Lists are the other direction: Many<T> members (many.h) that say which
 // reference they are the reverse of. Indexes (index.h) find objects in memory
-// by their fields.
+// by their fields. A Version keeps a row that was read late from replacing a
+// newer one, and a Size tells what an object weighs in a budget.
 //
 // Types may be defined in any order and may point at each other. Definition is
 // for one thread; a schema that is in use must not change any more, must
@@ -33,6 +34,7 @@
 #include <concepts>
 #include <cstddef>
 #include <deque>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -50,6 +52,7 @@
 #include "polyref/cache/generic_ref.h"
 #include "polyref/cache/index.h"
 #include "polyref/cache/internal/check.h"
+#include "polyref/cache/internal/heap_bytes.h"
 #include "polyref/cache/many.h"
 #include "polyref/cache/object_key.h"
 
@@ -81,11 +84,12 @@ class Schema {
   TypeBuilder<T> Define(std::string name);
 
   // OK if every type is complete: named once as `app.model`, with one key,
-  // members and relations named once, foreign keys to registered types that are
-  // alone in having their class, admissible types that exist, lists over
-  // references that point back at the type, orders and indexes over fields it
-  // has. Otherwise InvalidArgument that lists all that is wrong. Cost: a walk
-  // over the definitions.
+  // at most one version, which is not the key, members and relations named
+  // once, foreign keys to registered types that are alone in having their
+  // class, admissible types that exist, lists over references that point back
+  // at the type, orders and indexes over fields it has. Otherwise
+  // InvalidArgument that lists all that is wrong. Cost: a walk over the
+  // definitions.
   absl::Status Check() const;
 
   // All types; the position is the id.
@@ -162,6 +166,9 @@ class Schema {
 
  private:
   ContentType& Add(std::string name, TypeTag tag);
+  // What is wrong with the version of a type.
+  static void CheckVersion(const ContentType& type,
+                           std::vector<std::string>& errors);
   // What is wrong with the lists and indexes of a type.
   void CheckLists(const ContentType& type,
                   std::vector<std::string>& errors) const;
@@ -231,6 +238,7 @@ class TypeBuilder {
       return ObjectKey(*static_cast<const M*>(p));
     };
     ++type_->key_count_;
+    CountHeapOf(member);
     return *this;
   }
 
@@ -243,6 +251,50 @@ class TypeBuilder {
                               .column = std::move(column),
                               .type = cache_internal::FieldTypeOf<M>(),
                               .offset = OffsetOf(member)});
+    CountHeapOf(member);
+    return *this;
+  }
+
+  // A plain member that orders the versions of a row, such as the time of its
+  // last change: a row with a smaller value never replaces one with a greater.
+  // Defines the field as well, so it is not to be named by Field too. At most
+  // one for a type.
+  //
+  //   .Version("updated_at", &Post::updated_at)
+  //
+  // An integer or enumeration of at most 64 signed bits, a double, a
+  // std::string, or std::optional of these. Values compare as
+  // polyref::Compare says: null is older than all, and texts go byte by byte,
+  // which suits times that are all written alike. Equal values tell nothing: to
+  // be of use, it has to grow with every change of the row.
+  template <typename C, typename M>
+  TypeBuilder& Version(std::string name, M C::*member,
+                       ColumnOptions options = {}) {
+    static_assert(cache_internal::IsVersion<M>(),
+                  "a version is an integer or enumeration of at most 64 signed "
+                  "bits, a double, a std::string, or std::optional of one of "
+                  "these: a float or a bool holds less than its column does, "
+                  "and the order of UUIDs means nothing");
+    type_->versions_.push_back(type_->fields_.size());
+    return Field(std::move(name), member, std::move(options));
+  }
+
+  // What an object takes in memory altogether, in bytes: itself, all that it
+  // holds on the heap, and what the allocator adds to each block.
+  //
+  // The default, which is what glibc's malloc takes, counts an object of class
+  // T and the texts of its key, fields and references, by their capacity. It
+  // knows nothing of members that are not described here, such as a std::vector
+  // or std::shared_ptr, and holds them to be empty: a type that has any should
+  // say its size.
+  //
+  // `bytes` may be called by any thread, and always gives the same for the same
+  // object. REQUIRES: it is not empty.
+  TypeBuilder& Size(std::function<size_t(const T&)> bytes) {
+    POLYREF_CHECK(bytes != nullptr, type_->name_ + ": a size of nothing");
+    type_->bytes_of_ = [bytes = std::move(bytes)](const void* object) {
+      return bytes(*static_cast<const T*>(object));
+    };
     return *this;
   }
 
@@ -259,6 +311,7 @@ class TypeBuilder {
                                  .target = TypeTagOf<U>(),
                                  .admissible = {},
                                  .immutable = options.immutable});
+    CountHeapOf(member);
     return *this;
   }
 
@@ -276,6 +329,7 @@ class TypeBuilder {
                                  .target = nullptr,
                                  .admissible = std::move(options.admissible),
                                  .immutable = options.immutable});
+    CountHeapOf(member);
     return *this;
   }
 
@@ -354,6 +408,14 @@ class TypeBuilder {
                      .member_offset = 0,
                      .member = TypeTagOf<U>(),
                      .order_by = std::move(options.order_by)});
+  }
+
+  template <typename C, typename M>
+  void CountHeapOf(M C::*member) {
+    if constexpr (cache_internal::kMayHoldHeap<M>) {
+      type_->AddHeapMember(
+          {OffsetOf(member), cache_internal::HeapBytesOfMember<M>});
+    }
   }
 
   static std::string ColumnOr(std::string column, std::string_view otherwise) {

@@ -1,6 +1,8 @@
 #include "polyref/cache/schema.h"
 
+#include <compare>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -141,6 +143,46 @@ TEST_F(SchemaTest, TwoKeys) {
   DefineFarm().Key("slug", &Farm::name);
   EXPECT_EQ(Problems(),
             "schema: shop.farm: a type has exactly one Key, here are 2");
+}
+
+// A row whose changes are told apart by any of these.
+struct Change {
+  int64_t id = 0;
+  uint32_t revision = 0;
+  std::optional<int64_t> updated_at = {};
+  double time = 0;
+  std::string stamp = {};
+};
+
+TEST_F(SchemaTest, TwoVersions) {
+  schema_.Define<Change>("log.change")
+      .Key("id", &Change::id)
+      .Version("updated_at", &Change::updated_at)
+      .Field("time", &Change::time)
+      .Version("revision", &Change::revision);
+  EXPECT_EQ(Problems(),
+            "schema: log.change: a type has at most one Version, here are "
+            "updated_at, revision");
+}
+
+TEST_F(SchemaTest, VersionThatIsTheKey) {
+  schema_.Define<Change>("log.change")
+      .Key("id", &Change::id)
+      .Version("number", &Change::id);
+  EXPECT_EQ(Problems(),
+            "schema: log.change: the version 'number' is the key, which no "
+            "version of a row changes");
+}
+
+TEST_F(SchemaTest, VersionWithoutKey) {
+  schema_.Define<Farm>("shop.farm").Version("id", &Farm::id);
+  EXPECT_EQ(Problems(),
+            "schema: shop.farm: a type has exactly one Key, here are 0");
+}
+
+TEST_F(SchemaTest, VersionAndFieldOfOneName) {
+  DefineFarm().Version("name", &Farm::name);
+  EXPECT_EQ(Problems(), "schema: shop.farm: 'name' is defined twice");
 }
 
 TEST_F(SchemaTest, DuplicateMembers) {
@@ -781,6 +823,106 @@ TEST_F(SchemaTest, ObjectsAreOwned) {
   EXPECT_EQ(Counted::live, 0);
   MakeObject(Counted()).reset();
   EXPECT_EQ(Counted::live, 0);
+}
+
+// ---- Versions. ----
+
+// "older", "newer" or "level": the first of two as a version.
+std::string Verdict(const Schema& schema, const Change& a, const Change& b) {
+  const std::weak_ordering order =
+      schema.Find<Change>()->CompareVersions(&a, &b);
+  return order < 0 ? "older" : order > 0 ? "newer" : "level";
+}
+
+// A schema with that member as the version.
+template <typename M>
+struct VersionSchema : Schema {
+  explicit VersionSchema(M Change::*member) {
+    Define<Change>("log.change")
+        .Key("id", &Change::id)
+        .Version("version", member);
+  }
+};
+
+TEST_F(SchemaTest, VersionsAreFields) {
+  schema_.Define<Change>("log.change")
+      .Key("id", &Change::id)
+      .Field("time", &Change::time)
+      .Version("updated_at", &Change::updated_at, {.column = "modified"})
+      .Field("stamp", &Change::stamp);
+  EXPECT_EQ(Problems(), "");
+  const ContentType& type = *schema_.Find<Change>();
+  EXPECT_EQ(type.FieldNames(), "id, time, updated_at, stamp");
+  ASSERT_EQ(type.version(), &type.fields()[1]);
+  EXPECT_EQ(type.version()->name, "updated_at");
+  EXPECT_EQ(type.version()->column, "modified");
+  EXPECT_EQ(type.version()->type.kind, FieldKind::kInteger);
+  EXPECT_TRUE(type.version()->type.nullable);
+  Change change;
+  EXPECT_TRUE(type.version()->type.assign(
+      reinterpret_cast<char*>(&change) + type.version()->offset,
+      FieldValue::Integer(7)));
+  EXPECT_EQ(change.updated_at, 7);
+}
+
+TEST_F(SchemaTest, WithoutVersionAllAreLevel) {
+  schema_.Define<Change>("log.change")
+      .Key("id", &Change::id)
+      .Field("revision", &Change::revision);
+  EXPECT_EQ(schema_.Find<Change>()->version(), nullptr);
+  EXPECT_EQ(Verdict(schema_, {.revision = 1}, {.revision = 2}), "level");
+}
+
+TEST_F(SchemaTest, IntegersOrderVersions) {
+  const VersionSchema schema(&Change::revision);
+  EXPECT_EQ(Verdict(schema, {.revision = 1}, {.revision = 2}), "older");
+  EXPECT_EQ(Verdict(schema, {.revision = 4294967295}, {.revision = 2}),
+            "newer");
+  // Whatever the rest of the row says.
+  EXPECT_EQ(Verdict(schema, {.id = 1, .revision = 2, .time = 9},
+                    {.id = 2, .revision = 2}),
+            "level");
+}
+
+TEST_F(SchemaTest, NullsAreOldest) {
+  const VersionSchema schema(&Change::updated_at);
+  constexpr int64_t kFirst = std::numeric_limits<int64_t>::min();
+  EXPECT_EQ(Verdict(schema, {}, {.updated_at = kFirst}), "older");
+  EXPECT_EQ(Verdict(schema, {.updated_at = kFirst}, {}), "newer");
+  EXPECT_EQ(Verdict(schema, {.updated_at = kFirst}, {.updated_at = -1}),
+            "older");
+  EXPECT_EQ(Verdict(schema, {}, {}), "level");
+}
+
+TEST_F(SchemaTest, RealsOrderVersions) {
+  const VersionSchema schema(&Change::time);
+  EXPECT_EQ(Verdict(schema, {.time = 1.5}, {.time = 1.25}), "newer");
+  EXPECT_EQ(Verdict(schema, {.time = -1.5}, {.time = 1.25}), "older");
+  EXPECT_EQ(Verdict(schema, {.time = -0.0}, {.time = 0.0}), "level");
+}
+
+TEST_F(SchemaTest, TextsOrderVersions) {
+  const VersionSchema schema(&Change::stamp);
+  EXPECT_EQ(Verdict(schema, {.stamp = "2024-02-29T12:00:00Z"},
+                    {.stamp = "2024-03-01T00:00:00Z"}),
+            "older");
+  EXPECT_EQ(Verdict(schema, {.stamp = "\xff"}, {.stamp = "z"}), "newer");
+  EXPECT_EQ(Verdict(schema, {.stamp = "a"}, {.stamp = "a"}), "level");
+}
+
+// What rounds, wraps or has no order would take an old row for a new one.
+TEST_F(SchemaTest, NotEveryMemberOrdersVersions) {
+  using cache_internal::IsVersion;
+  enum class Small : uint8_t {};
+  enum class Large : uint64_t {};
+  static_assert(IsVersion<int8_t>() && IsVersion<uint32_t>() &&
+                IsVersion<std::optional<int64_t>>() && IsVersion<Small>() &&
+                IsVersion<std::optional<double>>() &&
+                IsVersion<std::optional<std::string>>());
+  static_assert(!IsVersion<bool>() && !IsVersion<float>() &&
+                !IsVersion<std::optional<float>>() && !IsVersion<uint64_t>() &&
+                !IsVersion<Large>() && !IsVersion<Uuid>() &&
+                !IsVersion<std::optional<Uuid>>());
 }
 
 // ---- References. ----

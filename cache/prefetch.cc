@@ -17,19 +17,36 @@ using cache_internal::InvalidArgument;
 
 constexpr std::string_view kMinLatency = "min_latency";
 
-// Splits at each `separator` that is not within braces.
 std::vector<std::string_view> Split(std::string_view text, char separator) {
   std::vector<std::string_view> parts;
-  int depth = 0;
-  size_t begin = 0;
-  for (size_t i = 0; i <= text.size(); ++i) {
-    if (i < text.size() && text[i] == '{') ++depth;
-    if (i < text.size() && text[i] == '}') --depth;
-    if (i < text.size() && (text[i] != separator || depth > 0)) continue;
-    parts.push_back(text.substr(begin, i - begin));
-    begin = i + 1;
+  size_t end;
+  while ((end = text.find(separator)) != text.npos) {
+    parts.push_back(text.substr(0, end));
+    text.remove_prefix(end + 1);
   }
+  parts.push_back(text);
   return parts;
+}
+
+// Splits at each comma outside of brackets and braces, whatever these hold.
+std::vector<std::string_view> SplitPaths(std::string_view text) {
+  std::vector<std::string_view> paths;
+  char close = '\0';  // what ends the pair that is open
+  size_t begin = 0;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (close != '\0') {
+      if (text[i] == close) close = '\0';
+    } else if (text[i] == '[') {
+      close = ']';
+    } else if (text[i] == '{') {
+      close = '}';
+    } else if (text[i] == ',') {
+      paths.push_back(text.substr(begin, i - begin));
+      begin = i + 1;
+    }
+  }
+  paths.push_back(text.substr(begin));
+  return paths;
 }
 
 std::string_view Trimmed(std::string_view text) {
@@ -162,7 +179,7 @@ std::string OptionsText(const Prefetch::Step& step) {
   if (!step.order.empty()) {
     std::string fields;
     for (const std::string& field : step.order)
-      fields += (fields.empty() ? "" : ",") + field;
+      fields += (&field == &step.order.front() ? "" : ",") + field;
     add("order=", fields);
   }
   if (step.limit > 0) add("limit=", step.limit);
@@ -216,7 +233,7 @@ Prefetch Prefetch::Parse(std::string_view text) {
     text = text.substr(0, bar);
   }
   if (Trimmed(text).empty()) return prefetch;
-  for (std::string_view path : Split(text, ',')) prefetch.Path(Trimmed(path));
+  for (std::string_view path : SplitPaths(text)) prefetch.Path(Trimmed(path));
   return prefetch;
 }
 

@@ -21,13 +21,33 @@
 // answers with rows in any order; their own foreign keys say whose they are. A
 // loader need not know how: a list is then a load error that says so.
 //
+//   class AppleLoader : public polyref::BulkLoader {
+//     void Load(polyref::LoadBatch batch) override { ... }
+//     void LoadList(polyref::ListBatch batch) override {
+//       const polyref::ListRequest& request = batch.request();
+//       const polyref::ListParents& farms = batch.parents()[0];
+//       for (int64_t farm : farms.keys.int64s()) {
+//         if (request.count_only) {
+//           batch.PutCount({farms.type->id(), farm}, apples_->CountOf(farm));
+//         } else {
+//           for (Apple& apple : apples_->Of(farm, request))  // see ListRequest
+//             batch.Put(std::move(apple));
+//         }
+//       }
+//       std::move(batch).Finish();
+//     }
+//   };
+//
 // What a loader may rely on: the keys of a batch are canonical, distinct and at
 // least one; no lock is held while it runs. What it may do: answer in any
 // order, add rows that nobody asked for (they are cached under their own key,
 // and never handed out for another), finish a batch later and on any thread. It
 // may also read from the very session that asks, while its Load call runs:
 // other keys and lists load as usual; those that the waiting call is loading
-// read as a load error.
+// read as a load error. Such a read waits for no other session: what one is
+// loading it asks for itself. (Not so if the loader hands the reading to yet
+// another thread; and not at all when the prefetch has a deadline: the session
+// goes on without the loader then.)
 //
 // What happens when it goes wrong: a batch that is dropped without Finish,
 // finished with an error, or whose loader throws, fails as a whole: its keys
@@ -139,7 +159,8 @@ class ListBatch {
   // The same for an object from ContentType::NewObject.
   void PutObject(ObjectPtr row);
 
-  // Answers a request with count_only. A parent without a count has none.
+  // Answers a request with count_only. The count of a parent that is
+  // given none is zero.
   void PutCount(const ListParent& parent, int64_t count);
 
   // The list of this one parent can't be loaded now. REQUIRES: !status.ok().
@@ -192,7 +213,8 @@ class Source {
 
   // Takes over all batches of one wave, at least one, to finish each now or
   // later. May throw: batches it has not finished or moved elsewhere then fail
-  // with the exception's text.
+  // with the exception's text. Called by several threads at once if sessions
+  // are used on several threads, and by those of the cache's executor.
   virtual void Load(Wave wave) = 0;
 
   // How batches of that type are cut. Must not throw.

@@ -63,6 +63,7 @@ int64_t PrefetchReport::anomalies() const {
 }
 
 absl::Status PrefetchReport::status() const {
+  if (!interrupted.ok()) return interrupted;
   for (const WaveReport& wave : waves) {
     for (const BatchReport& batch : wave.batches) {
       if (!batch.status.ok()) return batch.status;

@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "polyref/cache/histogram.h"
 
 namespace polyref {
 
@@ -48,6 +50,9 @@ struct PrefetchReport {
   int64_t lists = 0;
   int64_t list_misses = 0;
   std::vector<WaveReport> waves;
+  // Why the prefetch ended before all was loaded: DeadlineExceeded or
+  // Cancelled.
+  absl::Status interrupted = absl::OkStatus();
 
   // Sums over the waves.
   int64_t batches() const;
@@ -57,8 +62,8 @@ struct PrefetchReport {
   int64_t failed() const;
   int64_t anomalies() const;
 
-  // OK, or the first error a loader gave. The references behind it have the
-  // outcome kLoadError; all others resolved.
+  // OK, or why it was interrupted, or the first error a loader gave. The
+  // references behind it have the outcome kLoadError; all others resolved.
   absl::Status status() const;
 
   // The picture of a plan's run: a line a wave, then the references.
@@ -78,9 +83,10 @@ struct UnplannedLoads {
   int64_t rows = 0;   // objects whose reference or list these loads resolved
 };
 
-// What a cache did for one content type since it was made.
+// What a cache did for one content type since it was made, and what it has of
+// it now.
 struct TypeStats {
-  std::string content_type;
+  std::string content_type = {};
   int64_t batches = 0;  // of keys and of lists
   int64_t list_batches = 0;
   int64_t keys = 0;  // not counting the parents of lists
@@ -91,16 +97,62 @@ struct TypeStats {
   int64_t objects = 0;  // current ones
   int64_t missing = 0;  // keys known to have no row now
   int64_t stale = 0;    // forgotten with their whole type, and not yet freed
+
+  // References of all sessions that were looked up in the cache, and those of
+  // them that it answered: with an object, or with a key known to have no row.
+  int64_t references = 0;
+  int64_t hits = 0;
+  int64_t known_missing = 0;
+  // Keys and lists that another load was loading already, and that were waited
+  // for instead of being asked for again.
+  int64_t coalesced = 0;
+
+  // Entries dropped for want of space; replaced or dropped because their time
+  // was up; and dropped because the program said so.
+  int64_t evicted = 0;
+  int64_t expired = 0;
+  int64_t dropped = 0;
+  // Evicted entries found again, with no load, because a session still held
+  // them.
+  int64_t revived = 0;
+  // Times an entry was given out past its time, because the source failed.
+  int64_t stale_served = 0;
+  int64_t renewed = 0;  // entries loaded again ahead of the end of their time
+  // Writes, and rows of loads, that the version column showed to be older than
+  // what was cached, and that changed nothing.
+  int64_t older_writes = 0;
+
+  int64_t bytes = 0;      // charged for the current entries, overhead included
+  int64_t in_flight = 0;  // keys being loaded now
+
+  // Of every loader call: its time in microseconds; and the keys it asked for,
+  // or of lists the parents.
+  HistogramStats load_latency = {};
+  HistogramStats batch_keys = {};
 };
 
 struct CacheStats {
-  std::vector<TypeStats>
-      types;          // every type of the schema, in the order of definition
+  // Every type of the schema, in the order of definition.
+  std::vector<TypeStats> types = {};
   int64_t waves = 0;  // calls of the source
   int64_t open_sessions = 0;
   // Objects and absences that were replaced, and are kept for a session that
   // may have read them.
   int64_t old_versions = 0;
+
+  int64_t capacity_bytes = 0;  // the budget
+  int64_t resident_bytes = 0;  // what counts against it
+  // Beside that: what was replaced or evicted, and is kept because a session or
+  // a handle may read it.
+  int64_t in_use_bytes = 0;
+  // Times the cache was left above its budget, as nothing more could be
+  // evicted.
+  int64_t over_budget = 0;
+  int64_t handles = 0;          // that hold an object now
+  int64_t opened_sessions = 0;  // since the cache was made
+  // The age of the oldest open session, for which old versions are kept. Zero
+  // if none is open.
+  absl::Duration oldest_session = absl::ZeroDuration();
 
   // Sums over the types.
   int64_t batches() const;

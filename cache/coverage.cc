@@ -15,8 +15,9 @@
 
 namespace polyref::cache_internal {
 
-bool CoverageTable::Covers(const Span& span, Sequence at) const {
-  if (at < span.since || at >= span.until || floors_.At(at) > span.since)
+bool CoverageTable::Covers(const Span& span, Sequence at, Tick time) const {
+  if (at < span.since || at >= span.until || floors_.At(at) > span.since ||
+      time >= span.expires)
     return false;
   return std::none_of(lost_.begin(), lost_.end(), [&](const Loss& loss) {
     return span.since < loss.span.since && loss.span.since <= at &&
@@ -25,39 +26,42 @@ bool CoverageTable::Covers(const Span& span, Sequence at) const {
 }
 
 Extent CoverageTable::Find(const ListParent& parent, const ListOrder& order,
-                           Sequence at) const {
+                           Sequence at, Tick time) const {
   const auto it = lists_.find(parent);
   if (it == lists_.end()) return {};
   const Known& known = it->second;
-  if (Covers(known.complete, at)) return {Extent::Kind::kComplete, nullptr, at};
+  if (Covers(known.complete, at, time))
+    return {Extent::Kind::kComplete, nullptr, at};
   for (const UpTo& up_to : known.up_to) {
-    if (up_to.order == order && Covers(up_to.span, at))
+    if (up_to.order == order && Covers(up_to.span, at, time))
       return {Extent::Kind::kUpTo, up_to.place, at};
   }
   return {};
 }
 
 std::optional<int64_t> CoverageTable::FindCount(const ListParent& parent,
-                                                Sequence at) const {
+                                                Sequence at, Tick time) const {
   const auto it = lists_.find(parent);
-  if (it == lists_.end() || !Covers(it->second.counted, at) ||
+  if (it == lists_.end() || !Covers(it->second.counted, at, time) ||
       last_touch_ > it->second.counted.since)
     return std::nullopt;
   return it->second.count;
 }
 
-void CoverageTable::SetComplete(const ListParent& parent, Sequence since) {
-  lists_[parent].complete = {since, kNever};
+void CoverageTable::SetComplete(const ListParent& parent, Sequence since,
+                                Tick expires) {
+  lists_[parent].complete = {since, kNever, expires};
 }
 
 void CoverageTable::SetUpTo(const ListParent& parent, const ListOrder& order,
                             std::shared_ptr<const ListOrder::Place> place,
-                            Sequence since) {
-  UpTo next = {order, std::move(place), {since, kNever}};
+                            Sequence since, Tick expires) {
+  UpTo next = {order, std::move(place), {since, kNever, expires}};
   for (UpTo& up_to : lists_[parent].up_to) {
     if (up_to.order != order) continue;
     const bool reaches_further = up_to.span.until == kNever &&
-                                 Covers(up_to.span, since) &&
+                                 up_to.span.expires >= expires &&
+                                 Covers(up_to.span, since, 0) &&
                                  order.Compare(*up_to.place, *next.place) > 0;
     if (!reaches_further) up_to = std::move(next);
     return;
@@ -66,13 +70,20 @@ void CoverageTable::SetUpTo(const ListParent& parent, const ListOrder& order,
 }
 
 void CoverageTable::SetCount(const ListParent& parent, int64_t count,
-                             Sequence since) {
+                             Sequence since, Tick expires) {
   Known& known = lists_[parent];
   known.count = count;
-  known.counted = {since, kNever};
+  known.counted = {since, kNever, expires};
 }
 
-void CoverageTable::Leave(const ListParent& parent, Sequence now) {
+size_t CoverageTable::bytes() const {
+  // A slot and its control byte, at a load between 7/16 and 7/8.
+  return lists_.capacity() * (sizeof(*lists_.begin()) + 1);
+}
+
+void CoverageTable::Leave(const ListParent& parent, Sequence now,
+                          Sequence oldest) {
+  SweepLeft(oldest);
   const auto it = lists_.find(parent);
   if (it == lists_.end()) return;
   const auto end = [now](Span& span) {
@@ -80,6 +91,22 @@ void CoverageTable::Leave(const ListParent& parent, Sequence now) {
   };
   end(it->second.complete);
   for (UpTo& up_to : it->second.up_to) end(up_to.span);
+  left_.emplace_back(now, parent);
+}
+
+bool CoverageTable::IsVoid(const Known& known, Sequence oldest) const {
+  const auto is_void = [&](const Span& span) { return span.until <= oldest; };
+  return is_void(known.complete) && is_void(known.counted) &&
+         std::all_of(known.up_to.begin(), known.up_to.end(),
+                     [&](const UpTo& up_to) { return is_void(up_to.span); });
+}
+
+void CoverageTable::SweepLeft(Sequence oldest) {
+  while (!left_.empty() && left_.front().first <= oldest) {
+    const auto it = lists_.find(left_.front().second);
+    if (it != lists_.end() && IsVoid(it->second, oldest)) lists_.erase(it);
+    left_.pop_front();
+  }
 }
 
 void CoverageTable::Lose(const ObjectKey& child, Sequence now,
@@ -110,6 +137,7 @@ void CoverageTable::LoseAll(Sequence now, Sequence oldest) {
 }
 
 void CoverageTable::Sweep(Sequence oldest) {
+  SweepLeft(oldest);
   const Sequence floor = floors_.top();
   if (floor == swept_ || floor > oldest) return;
   swept_ = floor;

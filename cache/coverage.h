@@ -26,13 +26,17 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <limits>
 #include <memory>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "polyref/cache/internal/entry.h"
 #include "polyref/cache/internal/floors.h"
+#include "polyref/cache/internal/open_readers.h"
 #include "polyref/cache/list_order.h"
 #include "polyref/cache/list_request.h"
 #include "polyref/cache/object_key.h"
@@ -47,35 +51,43 @@ struct Extent {
   std::shared_ptr<const ListOrder::Place> place = nullptr;
   // What was written after that is none of its business.
   Sequence as_of = 0;
+  // The reader has loaded it itself.
+  bool was_loaded = false;
 };
 
 // The coverage of all lists over one reference. Thread-compatible. Cost of a
 // call: a hash lookup, and at most kMaxLost comparisons.
 class CoverageTable {
  public:
-  // What a reader at `at` may rely on, for a list in `order`. REQUIRES: `at` is
-  // now, or a reader is open that was opened then or before.
-  Extent Find(const ListParent& parent, const ListOrder& order,
-              Sequence at) const;
-  std::optional<int64_t> FindCount(const ListParent& parent, Sequence at) const;
+  // What a reader at `at` that began at `time` may rely on, for a list in
+  // `order`. REQUIRES: `at` is now, or a reader is open that was opened then or
+  // before.
+  Extent Find(const ListParent& parent, const ListOrder& order, Sequence at,
+              Tick time = 0) const;
+  std::optional<int64_t> FindCount(const ListParent& parent, Sequence at,
+                                   Tick time = 0) const;
 
   // A load that began after write `since` covers the list; nothing was lost
   // since. Of two places the further one stays. A count stands until the next
-  // write to the child type.
-  void SetComplete(const ListParent& parent, Sequence since);
+  // write to the child type. To readers from `expires` on it is not known.
+  void SetComplete(const ListParent& parent, Sequence since,
+                   Tick expires = kNeverExpires);
   void SetUpTo(const ListParent& parent, const ListOrder& order,
-               std::shared_ptr<const ListOrder::Place> place, Sequence since);
-  void SetCount(const ListParent& parent, int64_t count, Sequence since);
+               std::shared_ptr<const ListOrder::Place> place, Sequence since,
+               Tick expires = kNeverExpires);
+  void SetCount(const ListParent& parent, int64_t count, Sequence since,
+                Tick expires = kNeverExpires);
 
   // At write `now` nothing is known any more of: a child of that parent; a
   // child whose parent is not known; any child. `oldest` is the write as of
   // which the oldest reader reads.
-  void Leave(const ListParent& parent, Sequence now);
+  void Leave(const ListParent& parent, Sequence now, Sequence oldest = 0);
   void Lose(const ObjectKey& child, Sequence now, Sequence oldest);
   void LoseAll(Sequence now, Sequence oldest);
 
-  // Frees what no reader can rely on any more. Cost: O(1), unless all was lost
-  // since the last time and the last reader from before has gone.
+  // Frees what no reader can rely on any more: of what was lost one by one, at
+  // O(1) amortized; and if all was lost since the last time and the last reader
+  // from before has gone, at a walk over everything.
   void Sweep(Sequence oldest);
 
   // To readers at `since` and later the child is known again, wherever it is
@@ -87,6 +99,13 @@ class CoverageTable {
 
   // Parents of whose lists anything is remembered.
   size_t size() const { return lists_.size(); }
+  // What is remembered, in bytes.
+  size_t bytes() const;
+  // Forgets all that is covered, to any reader.
+  void Clear() {
+    lists_ = {};  // clear() would keep a small array, and bytes() with it
+    left_ = {};
+  }
 
  private:
   // So many losses are remembered one by one; after that every list has to be
@@ -98,6 +117,7 @@ class CoverageTable {
   struct Span {
     Sequence since = 0;
     Sequence until = 0;  // an empty span
+    Tick expires = kNeverExpires;
   };
   struct UpTo {
     ListOrder order;
@@ -116,9 +136,16 @@ class CoverageTable {
     Span counted;
   };
 
-  bool Covers(const Span& span, Sequence at) const;
+  bool Covers(const Span& span, Sequence at, Tick time) const;
+
+  // The part of Sweep that is about lists that were left.
+  void SweepLeft(Sequence oldest);
+  // Whether no reader from `oldest` or later can rely on anything of it.
+  bool IsVoid(const Known& known, Sequence oldest) const;
 
   absl::flat_hash_map<ListParent, Known> lists_;
+  // Lists that were left, ascending by when.
+  std::deque<std::pair<Sequence, ListParent>> left_;
   // Ascending by `since`; of one child, spans that do not overlap.
   std::vector<Loss> lost_;
   Floors floors_;

@@ -1,14 +1,23 @@
 #include "polyref/cache/graph_cache.h"
 
+#include <string>
 #include <utility>
 
 #include "polyref/cache/internal/cache_state.h"
 #include "polyref/cache/internal/check.h"
 #include "polyref/cache/internal/session_state.h"
+#include "polyref/cache/internal/text.h"
+#include "polyref/cache/internal/writes.h"
 
 namespace polyref {
 
 using cache_internal::CacheState;
+using cache_internal::Change;
+using cache_internal::ChangeOf;
+using cache_internal::IdentityMap;
+using cache_internal::KeyState;
+using cache_internal::MutexLock;
+using cache_internal::TypeState;
 
 namespace {
 
@@ -18,12 +27,73 @@ const Schema& Checked(const Schema& schema) {
   return schema;
 }
 
+// The changes of one kind to some keys of a class.
+absl::StatusOr<std::vector<Change>> ChangesOf(const Schema& schema,
+                                              Change::Kind kind, TypeTag tag,
+                                              std::span<const ObjectKey> keys) {
+  std::vector<Change> changes;
+  for (const ObjectKey& key : keys) {
+    absl::StatusOr<Change> change = ChangeOf(schema, kind, tag, key);
+    if (!change.ok()) return change.status();
+    changes.push_back(*std::move(change));
+  }
+  return changes;
+}
+
+absl::Status Write(CacheState& cache,
+                   absl::StatusOr<std::vector<Change>> changes) {
+  if (!changes.ok()) return changes.status();
+  return cache_internal::Write(cache, *changes).status();
+}
+
 }  // namespace
 
-GraphCache::GraphCache(const Schema& schema, Source& source)
-    : state_(std::make_unique<CacheState>(Checked(schema), source)) {}
+class GraphCache::Listener : public InvalidationListener {
+ public:
+  explicit Listener(GraphCache& cache) : cache_(cache) {}
 
-GraphCache::~GraphCache() = default;
+  absl::Status Changed(std::string_view name,
+                       std::span<const ObjectKey> keys) override {
+    const absl::StatusOr<const ContentType*> type = Require(name);
+    if (!type.ok()) return type.status();
+    std::vector<Change> changes;
+    for (const ObjectKey& written : keys) {
+      absl::StatusOr<ObjectKey> key = (*type)->RequireKey(written);
+      if (!key.ok()) return key.status();
+      changes.push_back(
+          {Change::Kind::kInvalidate, (*type)->id(), *std::move(key)});
+    }
+    return Write(*cache_.state_, std::move(changes));
+  }
+
+  absl::Status TypeChanged(std::string_view name) override {
+    const absl::StatusOr<const ContentType*> type = Require(name);
+    if (!type.ok()) return type.status();
+    const MutexLock lock(cache_.state_->map.mutex());
+    cache_.state_->map.InvalidateType((*type)->id());
+    return absl::OkStatus();
+  }
+
+  void EverythingChanged() override { cache_.InvalidateAll(); }
+
+ private:
+  absl::StatusOr<const ContentType*> Require(std::string_view name) const {
+    const ContentType* type = cache_.schema().Find(name);
+    if (type != nullptr) return type;
+    return absl::NotFoundError(cache_internal::Cat(
+        "no type '", name, "'; there are ", cache_.schema().TypeNames()));
+  }
+
+  GraphCache& cache_;
+};
+
+GraphCache::GraphCache(const Schema& schema, Source& source,
+                       CacheOptions options)
+    : state_(std::make_unique<CacheState>(Checked(schema), source,
+                                          std::move(options))),
+      listener_(std::make_unique<Listener>(*this)) {}
+
+GraphCache::~GraphCache() { state_->AwaitBackground(); }
 
 Session GraphCache::NewSession(SessionOptions options) {
   return Session(
@@ -37,82 +107,137 @@ absl::StatusOr<LoadPlan> GraphCache::PlanFor(TypeTag tag,
   return LoadPlan::Make(schema(), **type, what);
 }
 
-absl::Status GraphCache::PutObject(TypeTag tag, ObjectPtr object) {
-  const absl::StatusOr<const ContentType*> type = schema().Require(tag);
-  if (!type.ok()) return type.status();
-  absl::Status status = state_->map.CheckPut((*type)->id(), object.get());
-  if (!status.ok()) return status;
-  const ObjectKey key = (*type)->KeyOf(object.get());
-  state_->map.Put((*type)->id(), key, std::move(object));
-  return absl::OkStatus();
+absl::Status GraphCache::PutObjects(TypeTag tag,
+                                    std::vector<ObjectPtr> objects) {
+  std::vector<Change> changes;
+  for (ObjectPtr& object : objects) {
+    absl::StatusOr<Change> change = ChangeOf(schema(), tag, std::move(object));
+    if (!change.ok()) return change.status();
+    changes.push_back(*std::move(change));
+  }
+  return Write(*state_, std::move(changes));
 }
 
 absl::Status GraphCache::PrimeObject(TypeTag tag, ObjectPtr object) {
-  const absl::StatusOr<const ContentType*> type = schema().Require(tag);
-  if (!type.ok()) return type.status();
-  const ObjectKey key = (*type)->KeyOf(object.get());
-  if (state_->map.IsLoaded((*type)->id(), key)) return absl::OkStatus();
-  absl::Status status = state_->map.CheckPut((*type)->id(), object.get());
+  absl::StatusOr<Change> change = ChangeOf(schema(), tag, std::move(object));
+  if (!change.ok()) return change.status();
+  IdentityMap& map = state_->map;
+  const cache_internal::Tick now = state_->Now();
+  const MutexLock lock(map.mutex());
+  if (map.IsLoaded(change->type, change->key, now)) return absl::OkStatus();
+  absl::Status status = map.CheckPut(change->type, change->object.get());
   if (!status.ok()) return status;
-  state_->map.Prime((*type)->id(), key, std::move(object));
+  map.Apply(std::span(&*change, 1), now);
+  map.EvictToFit();
   return absl::OkStatus();
 }
 
-absl::Status GraphCache::EraseKey(TypeTag tag, const ObjectKey& written) {
-  const absl::StatusOr<const ContentType*> type = schema().Require(tag);
-  if (!type.ok()) return type.status();
-  const absl::StatusOr<ObjectKey> key = (*type)->RequireKey(written);
-  if (!key.ok()) return key.status();
-  state_->map.Erase((*type)->id(), *key);
-  return absl::OkStatus();
+absl::Status GraphCache::EraseKeys(TypeTag tag,
+                                   std::span<const ObjectKey> keys) {
+  return Write(*state_, ChangesOf(schema(), Change::Kind::kErase, tag, keys));
 }
 
-absl::Status GraphCache::InvalidateKey(TypeTag tag, const ObjectKey& written) {
-  const absl::StatusOr<const ContentType*> type = schema().Require(tag);
-  if (!type.ok()) return type.status();
-  const absl::StatusOr<ObjectKey> key = (*type)->RequireKey(written);
-  if (!key.ok()) return key.status();
-  state_->map.Invalidate((*type)->id(), *key);
-  return absl::OkStatus();
+absl::Status GraphCache::InvalidateKeys(TypeTag tag,
+                                        std::span<const ObjectKey> keys) {
+  return Write(*state_,
+               ChangesOf(schema(), Change::Kind::kInvalidate, tag, keys));
 }
 
 absl::Status GraphCache::EvictKey(TypeTag tag, const ObjectKey& written) {
-  const absl::StatusOr<const ContentType*> type = schema().Require(tag);
-  if (!type.ok()) return type.status();
-  const absl::StatusOr<ObjectKey> key = (*type)->RequireKey(written);
-  if (!key.ok()) return key.status();
-  state_->map.Evict((*type)->id(), *key);
+  const absl::StatusOr<Change> change =
+      ChangeOf(schema(), Change::Kind::kEvict, tag, written);
+  if (!change.ok()) return change.status();
+  const MutexLock lock(state_->map.mutex());
+  state_->map.Evict(change->type, change->key);
   return absl::OkStatus();
 }
 
 absl::Status GraphCache::InvalidateType(TypeTag tag) {
   const absl::StatusOr<const ContentType*> type = schema().Require(tag);
   if (!type.ok()) return type.status();
+  const MutexLock lock(state_->map.mutex());
   state_->map.InvalidateType((*type)->id());
   return absl::OkStatus();
 }
 
-void GraphCache::InvalidateAll() { state_->map.InvalidateAll(); }
+void GraphCache::InvalidateAll() {
+  const MutexLock lock(state_->map.mutex());
+  state_->map.InvalidateAll();
+}
+
+InvalidationListener& GraphCache::listener() { return *listener_; }
+
+namespace {
+
+TypeStats SumsOf(const TypeState& type) {
+  const auto get = [](const std::atomic<int64_t>& sum) {
+    return sum.load(std::memory_order_relaxed);
+  };
+  return {.batches = get(type.batches),
+          .list_batches = get(type.list_batches),
+          .keys = get(type.keys),
+          .rows = get(type.rows),
+          .absent = get(type.absent),
+          .failed = get(type.failed),
+          .anomalies = get(type.anomalies),
+          .references = get(type.references),
+          .hits = get(type.hits),
+          .known_missing = get(type.known_missing),
+          .coalesced = get(type.coalesced),
+          .stale_served = get(type.stale_served),
+          .renewed = get(type.renewed),
+          .load_latency = type.load_latency.Snapshot(),
+          .batch_keys = type.batch_keys.Snapshot()};
+}
+
+void AddFigures(const IdentityMap::Figures& figures, TypeStats& stats) {
+  stats.objects = static_cast<int64_t>(figures.objects);
+  stats.missing = static_cast<int64_t>(figures.missing);
+  stats.stale = static_cast<int64_t>(figures.stale);
+  stats.evicted = figures.evicted;
+  stats.expired = figures.expired;
+  stats.dropped = figures.dropped;
+  stats.revived = figures.revived;
+  stats.older_writes = figures.older;
+  stats.bytes = figures.bytes;
+  stats.in_flight = static_cast<int64_t>(figures.leases);
+}
+
+}  // namespace
 
 CacheStats GraphCache::Stats() const {
+  const IdentityMap& map = state_->map;
+  const cache_internal::Tick now = state_->Now();
   CacheStats stats;
+  const MutexLock lock(map.mutex());
   for (const ContentType& type : schema().types()) {
-    TypeStats figures = state_->loads[static_cast<size_t>(type.id())];
+    TypeStats figures = SumsOf(state_->type(type.id()));
     figures.content_type = type.name();
-    figures.objects = static_cast<int64_t>(state_->map.object_count(type.id()));
-    figures.missing =
-        static_cast<int64_t>(state_->map.missing_count(type.id()));
-    figures.stale = static_cast<int64_t>(state_->map.stale_count(type.id()));
+    AddFigures(map.figures(type.id()), figures);
     stats.types.push_back(std::move(figures));
   }
-  stats.waves = state_->waves;
-  stats.open_sessions = static_cast<int64_t>(state_->map.reader_count());
-  stats.old_versions = static_cast<int64_t>(state_->map.retired_count());
+  stats.waves = state_->waves.load(std::memory_order_relaxed);
+  stats.opened_sessions =
+      state_->opened_sessions.load(std::memory_order_relaxed);
+  stats.open_sessions = static_cast<int64_t>(map.reader_count());
+  stats.oldest_session =
+      absl::Microseconds(now - map.readers().OldestTime(now));
+  stats.old_versions = static_cast<int64_t>(map.retired_count());
+  stats.capacity_bytes = map.capacity_bytes();
+  stats.resident_bytes = map.resident_bytes();
+  stats.in_use_bytes = map.in_use_bytes();
+  stats.over_budget = map.over_budget_count();
+  stats.handles = static_cast<int64_t>(map.pin_count());
   return stats;
 }
 
 const Schema& GraphCache::schema() const { return state_->schema; }
 
-void GraphCache::CheckInvariants() const { state_->map.CheckInvariants(); }
+Executor* GraphCache::executor() const { return state_->options.executor; }
+
+void GraphCache::CheckInvariants() const {
+  const MutexLock lock(state_->map.mutex());
+  state_->map.CheckInvariants();
+}
 
 }  // namespace polyref

@@ -1,19 +1,21 @@
-// One TypeTable per content type: a MultiIndex container of entries, hashed by
-// the key in its native kind, beside it the leases of the loads under way and
-// the old versions that open readers may still need.
+// One TypeTable per content type: its entries, the leases of the loads under
+// way, its secondary indexes with the coverage of lists, and its floors.
 //
-// An entry is one fact about a key, true since a write: there is an object,
-// there is no row, or nothing is known any more (a tombstone). No entry:
-// nothing is known. The transitions:
+// An entry is a chain of versions, each one fact about its key, true since a
+// write: there is an object, there is no row, or nothing is known any more (a
+// tombstone). No entry: nothing is known. The transitions:
 //
 //   (none)     -- row of a load -->  loaded       since the floor
 //   (none)     -- absent ------->    missing      since the floor
 //   tombstone  -- row, absent -->    the same     since the tombstone
+//   expired    -- row, absent -->    the same     since this write
 //   any        -- Put -------->      loaded       since this write
 //   any        -- Erase ------>      missing      since this write
 //   any        -- Invalidate -->     tombstone    since this write, or (none)
+//   any        -- evicted ---->      tombstone    since this write, or (none)
+//   evicted    -- Revive ----->      loaded       since the tombstone
 //
-// The floor of a type is the last write that invalidated all of it: entries
+// The floor of a type is the last write that invalidated all of it: versions
 // from before are as good as none, to readers from after. A load fills a gap
 // and is no write: it makes visible what was true since the gap opened.
 //
@@ -21,35 +23,35 @@
 // behind. Every later change of the type sweeps a few of them away, more than
 // it can add, so they never outnumber what was there when the floor rose.
 //
+// One thread changes at a time, under mutex_, while any number read without a
+// lock (entry.h says why that is safe). A write has its number from the start,
+// and readers see none of it before Publish. What nobody should see any more is
+// retired under the last ticket given to a reader, and freed when no reader up
+// to that ticket is open.
+//
 // What must hold (CheckInvariants):
-//  1. An entry's key is the key of its object.
-//  2. Old versions of a key ascend by `since`, and none is newer than the
-//     entry.
-//  3. A tombstone exists only while old versions of its key do.
+//  1. An entry's key is the key of its objects.
+//  2. The versions of an entry descend by `since`, and are linked both ways.
+//  3. A tombstone is the newest only while there are old versions.
 //  4. Floors ascend.
 //  5. The counts are those of the entries at or above the floor, and of the
 //     stale ones below.
-//  6. The retired list ascends, and has one element for every old version.
+//  6. Every old version is either in the retired list, once, or pinned.
 //  7. The secondary indexes hold every object, current, old or stale, once.
+//  8. Every entry that is linked and not a tombstone is charged, unless it is
+//     stale and could not be dropped. The sums are those of what is charged,
+//     and of the rest.
 //
-// An old version is dropped when no reader is left that began before it was
-// superseded. Ownership: entries and old versions own their objects.
+// Lock order: mutex_, then those of the indexes and the eviction policy.
 #include "polyref/cache/identity_map.h"
 
 #include <algorithm>
 #include <array>
-#include <deque>
 #include <string>
-#include <type_traits>
 #include <utility>
 
-#include "absl/container/flat_hash_map.h"
-#include "absl/hash/hash.h"
-#include "boost/multi_index/hashed_index.hpp"
-#include "boost/multi_index/member.hpp"
-#include "boost/multi_index/tag.hpp"
-#include "boost/multi_index_container.hpp"
 #include "polyref/cache/internal/check.h"
+#include "polyref/cache/internal/heap_bytes.h"
 #include "polyref/cache/internal/reference.h"
 #include "polyref/cache/internal/text.h"
 
@@ -59,617 +61,974 @@ using State = IdentityMap::State;
 using View = IdentityMap::View;
 using Answered = IdentityMap::Answered;
 
-// The part of one content type, for any kind of key.
+// The part of one content type.
 class TypeTable {
  public:
   TypeTable(const Schema& schema, const ContentType& type)
-      : type_(type), indexes_(schema, type) {}
-  virtual ~TypeTable() = default;
+      : type(type), entries(EntryTable::Make(type)), indexes(schema, type) {}
 
-  virtual View Find(const ObjectKey& key, Sequence as_of) const = 0;
-  virtual Lease TakeLease(const ObjectKey& key, Lease lease) = 0;
-  virtual std::optional<Lease> RedeemLease(const ObjectKey& key,
-                                           LeaseHolder holder) = 0;
-  virtual bool IsLeased(const ObjectKey& key) const = 0;
-  virtual void VoidLease(const ObjectKey& key) = 0;
-  virtual void VoidLeases() = 0;
+  // The last write that invalidated the whole type, as seen at `as_of`. Any
+  // thread: no lock, unless the floor rose after `as_of`.
+  Sequence FloorAt(Sequence as_of) const {
+    const Sequence top = top_floor.load(std::memory_order_acquire);
+    if (top <= as_of) return top;
+    const ReaderLock lock(floors_mutex);
+    return floors.At(as_of);
+  }
+  Sequence floor() const { return top_floor.load(std::memory_order_relaxed); }
 
-  // Records what a load found of a key of which nothing is known. `object`
-  // null: missing. Returns true if an old version was set aside.
-  virtual bool Fill(const ObjectKey& key, void* object) = 0;
-  // Records a write: the key is `state` since `now`. If `keep_old`, sets what
-  // was there before aside and returns true; otherwise destroys it.
-  virtual bool Write(const ObjectKey& key, State state, void* object,
-                     Sequence now, bool keep_old) = 0;
-  // Destroys the oldest version that was set aside for the key.
-  virtual void DropOldVersion(const ObjectKey& key) = 0;
-
-  virtual void ForEachObject(
-      const std::function<void(const void*)>& visit) const = 0;
-
-  virtual size_t old_version_count() const = 0;
-  // Entries below the floor.
-  virtual size_t stale_count() const = 0;
-  virtual void CheckInvariants() const = 0;
-
-  const ContentType& type() const { return type_; }
-
-  TypeIndexes& indexes() { return indexes_; }
-  const TypeIndexes& indexes() const { return indexes_; }
-
-  // The last write that invalidated the whole type, as seen at `as_of`.
-  Sequence FloorAt(Sequence as_of) const { return floors_.At(as_of); }
-  Sequence floor() const { return floors_.top(); }
-
-  // Raises the floor to `now`. No reader from before `oldest` is left.
-  void RaiseFloor(Sequence now, Sequence oldest) {
-    floors_.Raise(now, oldest);
-    counts_ = {};
+  // No reader from before `oldest` is left.
+  void RaiseFloor(Sequence write, Sequence oldest) {
+    {
+      const WriterLock lock(floors_mutex);
+      floors.Raise(write, oldest);
+    }
+    top_floor.store(write, std::memory_order_release);
+    counts = {};
   }
 
-  void CheckFloors() const {
-    POLYREF_CHECK(floors_.IsAscending(), type_.name());
-  }
-
-  // Destroys some entries below the floor, unless a reader from before the
-  // floor may be left: the oldest one began at `oldest`. Cost: O(1).
-  virtual void Sweep(Sequence oldest) = 0;
-
-  // The last write after which nothing was known of a key.
-  Sequence last_forgotten() const { return last_forgotten_; }
-  void set_last_forgotten(Sequence write) { last_forgotten_ = write; }
-
-  uint64_t fill_count() const { return fill_count_; }
-
-  // Entries at or above the floor.
-  size_t count(State state) const {
-    return counts_[static_cast<size_t>(state)];
-  }
-  size_t current_count() const {
-    return count(State::kLoaded) + count(State::kMissing) +
-           count(State::kUnknown);
-  }
-
- protected:
   void Count(State state, int change) {
-    counts_[static_cast<size_t>(state)] += change;
+    counts[static_cast<size_t>(state)] += change;
   }
-  void CountFill() { ++fill_count_; }
+  size_t count(State state) const { return counts[static_cast<size_t>(state)]; }
+  size_t stale_count() const {
+    return entries->size() - unlinked_count - count(State::kLoaded) -
+           count(State::kMissing) - count(State::kUnknown);
+  }
 
-  const ContentType& type_;
-  TypeIndexes indexes_;
-
- private:
-  Floors floors_;
-  Sequence last_forgotten_ = 0;
-  uint64_t fill_count_ = 0;
-  std::array<size_t, 3> counts_ = {};  // by State
+  const ContentType& type;
+  const std::unique_ptr<EntryTable> entries;
+  TypeIndexes indexes;
+  mutable SharedMutex floors_mutex;
+  Floors floors ABSL_GUARDED_BY(floors_mutex);
+  std::atomic<Sequence> top_floor{0};
+  std::atomic<uint64_t> fill_count{0};
+  Sequence last_forgotten = 0;
+  std::array<size_t, 3> counts = {};  // entries at or above the floor, by state
+  size_t unlinked_count = 0;          // entries that wait to be freed
+  int64_t coverage_bytes = 0;
+  IdentityMap::Figures sums;  // of which only the sums are kept up here
 };
 
 namespace {
 
-// The key in its native kind: by value for an integer, else by reference.
-template <typename K>
-decltype(auto) Native(const ObjectKey& key) {
-  if constexpr (std::is_same_v<K, int64_t>) {
-    return key.int64();
-  } else if constexpr (std::is_same_v<K, Uuid>) {
-    return key.uuid();
-  } else {
-    return key.text();
-  }
-}
-
-// A fact about a key and the object it owns, if any.
-struct Version {
-  State state;
-  Sequence since;
-  void* object;
-};
-
-template <typename K>
-class KeyedTable final : public TypeTable {
- public:
-  using TypeTable::TypeTable;
-
-  // The indexes go as a whole, and need not be kept up.
-  ~KeyedTable() override {
-    for (const Entry& entry : entries_) Free(entry.version);
-    for (const auto& [key, versions] : old_) {
-      for (const Version& version : versions) Free(version);
-    }
-  }
-
-  View Find(const ObjectKey& key, Sequence as_of) const override {
-    const K& native = Native<K>(key);
-    const auto it = entries_.find(native);
-    if (it == entries_.end()) return {};
-    const Version* version = &it->version;
-    if (version->since > as_of) version = OldVersionAt(native, as_of);
-    if (version == nullptr || version->since < FloorAt(as_of)) return {};
-    return {version->state, version->object, version->since};
-  }
-
-  Lease TakeLease(const ObjectKey& key, Lease lease) override {
-    return leases_.Take(Native<K>(key), lease);
-  }
-  std::optional<Lease> RedeemLease(const ObjectKey& key,
-                                   LeaseHolder holder) override {
-    return leases_.Redeem(Native<K>(key), holder);
-  }
-  bool IsLeased(const ObjectKey& key) const override {
-    return leases_.Contains(Native<K>(key));
-  }
-  void VoidLease(const ObjectKey& key) override {
-    leases_.Void(Native<K>(key));
-  }
-  void VoidLeases() override { leases_.VoidAll(); }
-
-  bool Fill(const ObjectKey& key, void* object) override {
-    const State state = object == nullptr ? State::kMissing : State::kLoaded;
-    Count(state, +1);
-    CountFill();
-    if (object != nullptr) indexes_.Add(object);
-    const auto [it, inserted] =
-        entries_.insert(Entry{Native<K>(key), Version{state, floor(), object}});
-    Version& version = it->version;
-    indexes_.Know(key, std::max(version.since, floor()));
-    if (inserted) return false;
-    if (version.since >= floor()) {
-      POLYREF_CHECK(version.state == State::kUnknown, "filled what is known");
-      Count(State::kUnknown, -1);
-      version = {state, version.since, object};
-      return false;
-    }
-    old_[it->key].push_back(std::exchange(version, {state, floor(), object}));
-    return true;
-  }
-
-  bool Write(const ObjectKey& key, State state, void* object, Sequence now,
-             bool keep_old) override {
-    if (object != nullptr) indexes_.Add(object);
-    if (state != State::kUnknown) {
-      CountFill();
-      indexes_.Know(key, now);
-    }
-    const auto it = entries_.find(Native<K>(key));
-    if (it == entries_.end()) {
-      if (state == State::kUnknown) return false;
-      entries_.insert(Entry{Native<K>(key), Version{state, now, object}});
-      Count(state, +1);
-      return false;
-    }
-    if (it->version.since >= floor()) Count(it->version.state, -1);
-    if (!keep_old && state == State::kUnknown) {
-      Destroy(it->version);
-      EraseEntry(it);
-      return false;
-    }
-    Count(state, +1);
-    const Version old = std::exchange(it->version, {state, now, object});
-    if (keep_old) {
-      old_[it->key].push_back(old);
-    } else {
-      Destroy(old);
-    }
-    return keep_old;
-  }
-
-  void DropOldVersion(const ObjectKey& key) override {
-    const auto old = old_.find(Native<K>(key));
-    POLYREF_CHECK(old != old_.end(), "no old version of " + key.ToString());
-    Destroy(old->second.front());
-    old->second.pop_front();
-    if (!old->second.empty()) return;
-    old_.erase(old);
-    const auto it = entries_.find(Native<K>(key));
-    if (it->version.state != State::kUnknown) return;
-    if (it->version.since >= floor()) Count(State::kUnknown, -1);
-    EraseEntry(it);
-  }
-
-  void ForEachObject(
-      const std::function<void(const void*)>& visit) const override {
-    const auto see = [&](const Version& version) {
-      if (version.object != nullptr) visit(version.object);
-    };
-    for (const Entry& entry : entries_) see(entry.version);
-    for (const auto& [key, versions] : old_) {
-      std::for_each(versions.begin(), versions.end(), see);
-    }
-  }
-
-  size_t old_version_count() const override {
-    size_t count = 0;
-    for (const auto& [key, versions] : old_) count += versions.size();
-    return count;
-  }
-
-  size_t stale_count() const override {
-    return entries_.size() - current_count();
-  }
-
-  void Sweep(Sequence oldest) override {
-    constexpr int kEntriesASweep = 4;
-    if (floor() > oldest || stale_count() == 0) return;
-    for (int i = 0; i < kEntriesASweep; ++i) {
-      if (sweep_ == entries_.end()) sweep_ = entries_.begin();
-      if (sweep_ == entries_.end()) return;
-      if (sweep_->version.since >= floor() || old_.contains(sweep_->key)) {
-        ++sweep_;
-        continue;
-      }
-      Destroy(sweep_->version);
-      sweep_ = entries_.erase(sweep_);
-    }
-  }
-
-  void CheckInvariants() const override {
-    std::array<size_t, 3> counts = {};
-    std::vector<const void*> objects;
-    for (const Entry& entry : entries_) {
-      CheckEntry(entry);
-      if (entry.version.object != nullptr)
-        objects.push_back(entry.version.object);
-      if (entry.version.since < floor()) continue;
-      ++counts[static_cast<size_t>(entry.version.state)];
-    }
-    for (const State state :
-         {State::kUnknown, State::kLoaded, State::kMissing}) {
-      POLYREF_CHECK(counts[static_cast<size_t>(state)] == count(state),
-                    type_.name());
-    }
-    CheckFloors();
-    for (const auto& [key, versions] : old_) {
-      const auto it = entries_.find(key);
-      POLYREF_CHECK(it != entries_.end() && !versions.empty(), type_.name());
-      Sequence before = 0;
-      for (const Version& version : versions) {
-        POLYREF_CHECK(version.since >= before, type_.name());
-        before = version.since;
-        if (version.object != nullptr) objects.push_back(version.object);
-      }
-      POLYREF_CHECK(before <= it->version.since, type_.name());
-    }
-    indexes_.CheckInvariants(objects);
-  }
-
- private:
-  // Everything but the key is mutable: the container indexes the key alone.
-  struct Entry {
-    K key;
-    mutable Version version;
-  };
-  struct ByKey {};
-  using Entries = boost::multi_index_container<
-      Entry,
-      boost::multi_index::indexed_by<boost::multi_index::hashed_unique<
-          boost::multi_index::tag<ByKey>,
-          boost::multi_index::member<Entry, K, &Entry::key>, absl::Hash<K>>>>;
-
-  void Free(const Version& version) const {
-    if (version.object != nullptr) type_.Own(version.object);
-  }
-  void Destroy(const Version& version) {
-    if (version.object != nullptr) indexes_.Remove(version.object);
-    Free(version);
-  }
-
-  void EraseEntry(typename Entries::iterator it) {
-    if (it == sweep_) ++sweep_;
-    entries_.erase(it);
-  }
-
-  // The newest old version that a reader at `as_of` may see, or null.
-  const Version* OldVersionAt(const K& key, Sequence as_of) const {
-    const auto old = old_.find(key);
-    if (old == old_.end()) return nullptr;
-    const std::deque<Version>& versions = old->second;
-    const auto newer = std::upper_bound(
-        versions.begin(), versions.end(), as_of,
-        [](Sequence at, const Version& version) { return at < version.since; });
-    return newer == versions.begin() ? nullptr : &*std::prev(newer);
-  }
-
-  void CheckEntry(const Entry& entry) const {
-    const Version& version = entry.version;
-    POLYREF_CHECK(
-        (version.object != nullptr) == (version.state == State::kLoaded),
-        type_.name());
-    if (version.object != nullptr) {
-      POLYREF_CHECK(type_.KeyOf(version.object) == ObjectKey(entry.key),
-                    type_.name());
-    }
-    POLYREF_CHECK(version.state != State::kUnknown || old_.contains(entry.key),
-                  type_.name());
-  }
-
-  Entries entries_;
-  typename Entries::iterator sweep_ = entries_.end();  // where Sweep goes on
-  LeaseTable<K> leases_;
-  // By key, oldest first.
-  absl::flat_hash_map<K, std::deque<Version>> old_;
-};
-
-std::unique_ptr<TypeTable> MakeTable(const Schema& schema,
-                                     const ContentType& type) {
-  switch (type.key().kind) {
-    case KeyKind::kInt64:
-      return std::make_unique<KeyedTable<int64_t>>(schema, type);
-    case KeyKind::kUuid:
-      return std::make_unique<KeyedTable<Uuid>>(schema, type);
-    case KeyKind::kText:
-      return std::make_unique<KeyedTable<std::string>>(schema, type);
-  }
-  return nullptr;
+IdentityMap::Options Complete(IdentityMap::Options options,
+                              const Schema& schema) {
+  options.rules.resize(schema.types().size());
+  return options;
 }
 
 }  // namespace
 
-IdentityMap::IdentityMap(const Schema& schema) : schema_(schema) {
-  for (const ContentType& type : schema.types()) {
-    tables_.push_back(MakeTable(schema, type));
-  }
+IdentityMap::IdentityMap(const Schema& schema)
+    : IdentityMap(schema, Options()) {}
+
+IdentityMap::IdentityMap(const Schema& schema, Options options)
+    : schema_(schema),
+      options_(Complete(std::move(options), schema)),
+      policy_(EvictionPolicy::Make(options_.eviction, options_.capacity_bytes)),
+      policy_wants_reads_(policy_->wants_reads()),
+      empty_policy_bytes_(policy_->own_bytes()) {
+  for (const ContentType& type : schema.types())
+    tables_.push_back(std::make_unique<TypeTable>(schema, type));
 }
 
 IdentityMap::~IdentityMap() {
-  POLYREF_CHECK(readers_.empty(), "a session outlives its cache");
-}
-
-Sequence IdentityMap::OpenReader() {
-  readers_.insert(now_);
-  return now_;
-}
-
-void IdentityMap::CloseReader(Sequence opened) {
-  readers_.erase(readers_.find(opened));
-  const Sequence oldest = OldestReader();
-  while (!retired_.empty() && retired_.front().superseded <= oldest) {
-    const Retired& retired = retired_.front();
-    table(retired.type).DropOldVersion(retired.key);
-    retired_.pop_front();
+  POLYREF_CHECK(readers_.size() == 0, "a session outlives its cache");
+  POLYREF_CHECK(pins_.empty(), "a shared object outlives its cache");
+  // The indexes go as a whole, and need not be kept up.
+  for (const auto& table : tables_) {
+    table->entries->ForEach([&](const Entry& entry) {
+      const Version* version = entry.newest.load(std::memory_order_relaxed);
+      while (version != nullptr) {
+        const Version* const older =
+            version->older.load(std::memory_order_relaxed);
+        if (version->owns_object) table->type.Own(version->object);
+        if (version != &entry.first) delete version;
+        version = older;
+      }
+    });
   }
 }
 
-View IdentityMap::Find(ContentTypeId type, const ObjectKey& key,
-                       Sequence as_of) const {
-  return table(type).Find(key, as_of);
+// ---- Readers. ----
+
+IdentityMap::Reader IdentityMap::OpenReader(Tick time) {
+  const Sequence snapshot = now();
+  return {snapshot, readers_.Open(snapshot, time)};
+}
+
+void IdentityMap::CloseReader(const Reader& reader) {
+  readers_.Close(reader.ticket);
+  Reclaim();
+}
+
+View IdentityMap::Find(ContentTypeId type, const ObjectKey& key, Sequence as_of,
+                       Tick time) const {
+  const TypeTable& table = this->table(type);
+  Entry* entry = table.entries->Find(key);
+  if (entry == nullptr) return {};
+  const Version* version = entry->At(as_of);
+  if (version == nullptr || version->since < table.FloorAt(as_of) ||
+      version->state == State::kUnknown)
+    return {};
+  if (version->expires != kNeverExpires) {
+    if (version->expires <= time)
+      return {.since = version->since, .expired = true};
+    if (version->expires - rules(type).renew_ahead <= time)
+      AskForRenewal(type, key, *version);
+  }
+  if (policy_wants_reads_) {
+    policy_->Read(*entry);
+  } else {
+    NoteUse(*entry);
+  }
+  return {version->state, version->object, version->since};
+}
+
+void IdentityMap::AskForRenewal(ContentTypeId type, const ObjectKey& key,
+                                const Version& version) const {
+  if (version.renewal_asked.load(std::memory_order_relaxed) ||
+      version.renewal_asked.exchange(true, std::memory_order_relaxed))
+    return;
+  const MutexLock lock(renewals_mutex_);
+  renewals_.emplace_back(type, key);
+  has_renewals_.store(true, std::memory_order_relaxed);
+}
+
+std::vector<std::pair<ContentTypeId, ObjectKey>> IdentityMap::TakeRenewals() {
+  const MutexLock lock(renewals_mutex_);
+  has_renewals_.store(false, std::memory_order_relaxed);
+  return std::exchange(renewals_, {});
+}
+
+bool IdentityMap::IsLoaded(ContentTypeId type, const ObjectKey& key,
+                           Tick time) const {
+  const TypeTable& table = this->table(type);
+  return ViewOf(table, table.entries->Find(key), time).state == State::kLoaded;
 }
 
 const TypeIndexes& IdentityMap::indexes(ContentTypeId type) const {
-  return table(type).indexes();
-}
-
-Sequence IdentityMap::LastForgotten(ContentTypeId type) const {
-  return table(type).last_forgotten();
+  return table(type).indexes;
 }
 
 uint64_t IdentityMap::FillCount(ContentTypeId type) const {
-  return table(type).fill_count();
+  return table(type).fill_count.load(std::memory_order_acquire);
+}
+
+Sequence IdentityMap::LastForgotten(ContentTypeId type) const {
+  return table(type).last_forgotten;
+}
+
+const Version* IdentityMap::Current(const TypeTable& table,
+                                    const Entry* entry) const {
+  if (entry == nullptr) return nullptr;
+  const Version* newest = entry->newest.load(std::memory_order_relaxed);
+  return newest != nullptr && newest->since >= table.floor() ? newest : nullptr;
+}
+
+View IdentityMap::ViewOf(const TypeTable& table, const Entry* entry,
+                         Tick time) const {
+  const Version* current = Current(table, entry);
+  if (current == nullptr || current->state == State::kUnknown) return {};
+  if (current->expires <= time)
+    return {.since = current->since, .expired = true};
+  return {current->state, current->object, current->since};
+}
+
+// ---- Pins. ----
+
+void IdentityMap::Pin(ContentTypeId, const void* object) {
+  ++pins_[object].count;
+}
+
+void IdentityMap::Unpin(const void* object) {
+  const auto it = pins_.find(object);
+  if (--it->second.count > 0) return;
+  const std::optional<Retired> retired = it->second.retired;
+  pins_.erase(it);
+  if (retired) DropOldVersion(*retired->entry, retired->version);
+}
+
+// ---- Loads. ----
+
+Sequence IdentityMap::BeginLoad() { return *loads_.insert(now()); }
+
+void IdentityMap::EndLoad(Sequence began) { loads_.erase(loads_.find(began)); }
+
+bool IdentityMap::Revive(ContentTypeId type, const ObjectKey& key, Tick time) {
+  TypeTable& table = this->table(type);
+  if (table.sums.evicted + table.sums.dropped == 0) return false;
+  Entry* entry = table.entries->Find(key);
+  const Version* tomb = Current(table, entry);
+  if (tomb == nullptr || !tomb->was_evicted) return false;
+  Version* evicted = tomb->older.load(std::memory_order_relaxed);
+  if (evicted == nullptr || !evicted->owns_object || evicted->expires <= time)
+    return false;
+  in_use_bytes_ -= BytesOf(table, *entry, *evicted);
+  evicted->owns_object = false;
+  in_use_bytes_ += BytesOf(table, *entry, *evicted);
+  Version* revived = NewVersion(*entry);
+  revived->since = tomb->since;
+  revived->state = State::kLoaded;
+  revived->object = evicted->object;
+  revived->owns_object = true;
+  revived->expires = evicted->expires;
+  table.Count(State::kUnknown, -1);
+  table.Count(State::kLoaded, +1);
+  table.fill_count.fetch_add(1, std::memory_order_release);
+  ++table.sums.revived;
+  Push(table, *entry, revived, /*keep_old=*/false);
+  table.indexes.Know(key, revived->since);
+  Charge(table, *entry);
+  const auto pin = pins_.find(revived->object);
+  if (pin != pins_.end() && pin->second.retired) {
+    pin->second.retired.reset();
+    DropOldVersion(*entry, evicted);
+  }
+  return true;
 }
 
 Lease IdentityMap::TakeLease(ContentTypeId type, const ObjectKey& key,
                              Lease lease) {
-  return table(type).TakeLease(key, lease);
-}
-
-Answered IdentityMap::AnswerRow(ContentTypeId type, const ObjectKey& key,
-                                ObjectPtr row, LeaseHolder holder,
-                                Sequence began) {
-  TypeTable& table = this->table(type);
-  Answered answered;
-  const std::optional<Lease> lease = table.RedeemLease(key, holder);
-  if (lease) answered.ordinal = lease->ordinal;
-  answered.view = table.Find(key, now_);
-  const bool unasked = !table.IsLeased(key) && table.last_forgotten() <= began;
-  if (answered.view.state != State::kUnknown || (!lease && !unasked)) {
-    answered.rejected = std::move(row);
-    return answered;
-  }
-  while (const auto conflict = FindConflict(type, row.get()))
-    Invalidate(type, conflict->key);
-  if (table.Fill(key, row.release())) Retire(type, key, now_);
-  table.Sweep(OldestReader());
-  answered.view = table.Find(key, now_);
-  return answered;
-}
-
-Answered IdentityMap::AnswerMissing(ContentTypeId type, const ObjectKey& key,
-                                    LeaseHolder holder) {
-  TypeTable& table = this->table(type);
-  Answered answered;
-  const std::optional<Lease> lease = table.RedeemLease(key, holder);
-  if (lease) answered.ordinal = lease->ordinal;
-  answered.view = table.Find(key, now_);
-  if (!lease || answered.view.state != State::kUnknown) return answered;
-  if (table.Fill(key, nullptr)) Retire(type, key, now_);
-  table.Sweep(OldestReader());
-  answered.view = table.Find(key, now_);
-  return answered;
+  return table(type).entries->TakeLease(key, lease);
 }
 
 std::optional<Lease> IdentityMap::ReleaseLease(ContentTypeId type,
                                                const ObjectKey& key,
                                                LeaseHolder holder) {
-  return table(type).RedeemLease(key, holder);
+  return table(type).entries->RedeemLease(key, holder);
+}
+
+Answered IdentityMap::AnswerRow(ContentTypeId type, const ObjectKey& key,
+                                ObjectPtr row, const Loading& loading) {
+  TypeTable& table = this->table(type);
+  Answered answered;
+  const std::optional<Lease> lease =
+      table.entries->RedeemLease(key, loading.holder);
+  if (lease) answered.ordinal = lease->ordinal;
+  const auto current = [&] {
+    mutex_.AssertHeld();
+    return ViewOf(table, table.entries->Find(key), loading.time);
+  };
+  answered.view = current();
+  const bool unasked = !table.entries->IsLeased(key) &&
+                       table.last_forgotten <= loading.began &&
+                       answered.view.since <= loading.began;
+  const bool wanted = answered.view.state == State::kUnknown ||
+                      (loading.renew && lease.has_value());
+  if (!wanted || (!lease && !unasked)) {
+    answered.rejected = std::move(row);
+    return answered;
+  }
+  const Version* before = Current(table, table.entries->Find(key));
+  const bool replaces = before != nullptr && before->state != State::kUnknown;
+  if (replaces && before->state == State::kLoaded &&
+      table.type.CompareVersions(row.get(), before->object) < 0) {
+    // The database answers with what was before: a replica that lags.
+    ++table.sums.older;
+    answered.older = true;
+    answered.rejected = std::move(row);
+    answered.view = {State::kLoaded, before->object, before->since};
+    return answered;
+  }
+  DropConflicts(type, row.get());
+  const Tick expires = Expiry(type, State::kLoaded, loading.now);
+  if (replaces) {
+    Replace(type, key, State::kLoaded, row.release(), expires);
+  } else {
+    Fill(type, key, row.release(), expires);
+  }
+  answered.view = current();
+  return answered;
+}
+
+Answered IdentityMap::AnswerMissing(ContentTypeId type, const ObjectKey& key,
+                                    const Loading& loading) {
+  TypeTable& table = this->table(type);
+  Answered answered;
+  const std::optional<Lease> lease =
+      table.entries->RedeemLease(key, loading.holder);
+  if (lease) answered.ordinal = lease->ordinal;
+  const auto current = [&] {
+    mutex_.AssertHeld();
+    return ViewOf(table, table.entries->Find(key), loading.time);
+  };
+  answered.view = current();
+  if (!lease || (answered.view.state != State::kUnknown && !loading.renew))
+    return answered;
+  const Version* before = Current(table, table.entries->Find(key));
+  const Tick expires = Expiry(type, State::kMissing, loading.now);
+  if (before != nullptr && before->state != State::kUnknown) {
+    Replace(type, key, State::kMissing, nullptr, expires);
+  } else {
+    Fill(type, key, nullptr, expires);
+  }
+  answered.view = current();
+  return answered;
+}
+
+Tick IdentityMap::ExpiresAt(ContentTypeId type, const ObjectKey& key) const {
+  const TypeTable& table = this->table(type);
+  const Version* current = Current(table, table.entries->Find(key));
+  return current == nullptr ? kNeverExpires : current->expires;
+}
+
+View IdentityMap::FindStale(ContentTypeId type, const ObjectKey& key, Tick time,
+                            Tick at_most) const {
+  const TypeTable& table = this->table(type);
+  const Version* current = Current(table, table.entries->Find(key));
+  if (current == nullptr || current->state == State::kUnknown ||
+      current->expires > time || time - current->expires > at_most)
+    return {};
+  return {current->state, current->object, current->since};
 }
 
 void IdentityMap::CoverList(const ListRequest& request,
                             const ListParent& parent, const Extent& extent,
-                            Sequence began) {
-  TypeTable& table = this->table(request.child->id());
-  if (table.last_forgotten() > began) return;
-  CoverageTable& coverage = table.indexes().coverage(*request.reference);
-  coverage.Sweep(OldestReader());
-  if (extent.kind == Extent::Kind::kComplete) {
-    coverage.SetComplete(parent, began);
-  } else if (extent.kind == Extent::Kind::kUpTo) {
-    coverage.SetUpTo(parent, request.order, extent.place, began);
+                            const Loading& loading, Tick expires) {
+  const ContentTypeId type = request.child->id();
+  TypeTable& table = this->table(type);
+  if (table.last_forgotten > loading.began) return;
+  Sequence since = std::max(loading.began, extent.as_of);
+  if (extent.kind == Extent::Kind::kComplete &&
+      rules(type).time_to_live != kNeverExpires) {
+    for (const ObjectKey& child :
+         table.indexes.ChildrenOf(*request.reference, parent)) {
+      const Entry* entry = table.entries->Find(child);
+      const Version* current = Current(table, entry);
+      if (current == nullptr || current->object == nullptr ||
+          current->expires > loading.time ||
+          ParentOf(schema_, *request.reference, current->object) != parent)
+        continue;
+      // The load would have replaced it, were it in the list still.
+      ++table.sums.expired;
+      WriteUnknown(type, child, /*was_evicted=*/false);
+      Publish();
+      since = now();
+    }
   }
+  table.indexes.Cover(
+      request, parent, extent, since,
+      std::min(expires, Expiry(type, State::kLoaded, loading.now)),
+      OldestReader());
+  CountCoverage(table);
 }
 
 void IdentityMap::CoverCount(const ListRequest& request,
                              const ListParent& parent, int64_t count,
-                             Sequence began) {
-  TypeTable& table = this->table(request.child->id());
-  if (table.last_forgotten() > began) return;
-  table.indexes().coverage(*request.reference).SetCount(parent, count, began);
+                             const Loading& loading) {
+  const ContentTypeId type = request.child->id();
+  TypeTable& table = this->table(type);
+  if (table.last_forgotten > loading.began) return;
+  table.indexes.CoverCount(request, parent, count, loading.began,
+                           Expiry(type, State::kLoaded, loading.now));
+  CountCoverage(table);
 }
 
-absl::Status IdentityMap::CheckPut(ContentTypeId type_id,
-                                   const void* object) const {
+Tick IdentityMap::Expiry(ContentTypeId type, State state, Tick time) {
+  const TypeRules& rules = this->rules(type);
+  const Tick lifetime = state == State::kMissing ? rules.missing_time_to_live
+                                                 : rules.time_to_live;
+  if (lifetime == kNeverExpires) return kNeverExpires;
+  // Marsaglia's xorshift64: what comes together need not go together.
+  random_ ^= random_ << 13;
+  random_ ^= random_ >> 7;
+  random_ ^= random_ << 17;
+  const double share =
+      rules.jitter * static_cast<double>(random_ >> 11) / 9007199254740992.0;
+  return time + lifetime -
+         static_cast<Tick>(share * static_cast<double>(lifetime));
+}
+
+// ---- Writes. ----
+
+absl::Status IdentityMap::CheckPut(
+    ContentTypeId type_id, const void* object,
+    const std::function<bool(const ObjectKey&)>& ignore) const {
   const ContentType& type = schema_.type(type_id);
   const ObjectKey key = type.KeyOf(object);
-  if (const auto conflict = FindConflict(type_id, object)) {
+  if (const auto conflict = FindConflict(type_id, object, ignore)) {
     return absl::AlreadyExistsError(
         Cat(type.name(), " ", key.ToString(), " has the values of ",
             type.name(), " ", conflict->key.ToString(), " in the unique index ",
             conflict->index->name));
   }
-  const void* current = Find(type_id, key, now_).object;
-  if (current == nullptr) return absl::OkStatus();
+  const TypeTable& table = this->table(type_id);
+  const Version* version = Current(table, table.entries->Find(key));
+  if (version == nullptr || version->object == nullptr) return absl::OkStatus();
   for (const Relation& relation : type.relations()) {
-    if (relation.immutable && ParentOf(schema_, relation, current) !=
+    if (relation.immutable && ParentOf(schema_, relation, version->object) !=
                                   ParentOf(schema_, relation, object)) {
       return absl::FailedPreconditionError(
           Cat(type.name(), " ", key.ToString(), " can't change ", relation.name,
               ", which is declared immutable"));
     }
   }
+  if (type.CompareVersions(object, version->object) < 0) {
+    return absl::FailedPreconditionError(
+        Cat(type.name(), " ", key.ToString(),
+            " is older than what is cached, by ", type.version()->name));
+  }
   return absl::OkStatus();
 }
 
 std::optional<IdentityMap::Conflict> IdentityMap::FindConflict(
-    ContentTypeId type_id, const void* object) const {
+    ContentTypeId type_id, const void* object,
+    const std::function<bool(const ObjectKey&)>& ignore) const {
   const ContentType& type = schema_.type(type_id);
-  std::optional<Conflict> conflict;
+  const TypeTable& table = this->table(type_id);
   for (const IndexDescription& index : type.indexes()) {
-    if (!index.unique) continue;
+    if (!index.unique || TypeIndexes::HasNull(index, object)) continue;
     const std::vector<Scalar> values = TypeIndexes::ValuesOf(index, object);
-    if (std::any_of(values.begin(), values.end(),
-                    [](const Scalar& value) { return value.index() == 0; }))
-      continue;
     const ObjectKey own_key = type.KeyOf(object);
-    indexes(type_id).ForEachMatch(index, values, [&](const void* other) {
-      ObjectKey key = type.KeyOf(other);
-      if (key != own_key && Find(type_id, key, now_).object == other)
-        conflict = {&index, std::move(key)};
-    });
-    if (conflict) break;
+    std::optional<ObjectKey> other =
+        table.indexes.FindMatch(index, values, [&](const void* candidate) {
+          mutex_.AssertHeld();
+          const ObjectKey key = type.KeyOf(candidate);
+          const Version* current = Current(table, table.entries->Find(key));
+          return key != own_key && current != nullptr &&
+                 current->object == candidate && !(ignore && ignore(key));
+        });
+    if (other) return Conflict{&index, *std::move(other)};
   }
-  return conflict;
+  return std::nullopt;
 }
 
-void IdentityMap::Forget(ContentTypeId type, const ObjectKey& key,
-                         bool unchanged) {
-  table(type).indexes().Forget(key, Find(type, key, now_).object, unchanged,
-                               now_, OldestReader());
-  table(type).set_last_forgotten(now_);
+void IdentityMap::DropConflicts(ContentTypeId type, const void* object) {
+  while (const auto conflict = FindConflict(type, object, nullptr))
+    Invalidate(type, conflict->key);
 }
 
-void IdentityMap::Begin(ContentTypeId type, const ObjectKey& key) {
-  ++now_;
-  table(type).VoidLease(key);
+Sequence IdentityMap::Apply(std::span<Change> changes, Tick time) {
+  for (Change& change : changes) ApplyOne(change, time);
+  Publish();
+  if (!has_readers()) Reclaim();
+  return now();
 }
 
-void IdentityMap::Write(ContentTypeId type, const ObjectKey& key, State state,
-                        void* object) {
-  TypeTable& table = this->table(type);
-  table.indexes().Touch(now_);
-  const bool keep_old = OldestReader() < now_;
-  if (table.Write(key, state, object, now_, keep_old)) {
-    retired_.push_back({now_, type, key});
+void IdentityMap::ApplyOne(Change& change, Tick time) {
+  TypeTable& table = this->table(change.type);
+  const Entry* entry = table.entries->Find(change.key);
+  if (change.kind == Change::Kind::kEvict) {
+    const Version* current = Current(table, entry);
+    if (current == nullptr || current->state == State::kUnknown) return;
+    ++table.sums.dropped;
+    WriteUnknown(change.type, change.key, /*was_evicted=*/true);
+    return;
   }
-  table.Sweep(OldestReader());
+  table.entries->VoidLease(change.key);
+  switch (change.kind) {
+    case Change::Kind::kPut:
+      Write(change.type, change.key, State::kLoaded, change.object.release(),
+            Expiry(change.type, State::kLoaded, time));
+      break;
+    case Change::Kind::kErase:
+      Write(change.type, change.key, State::kMissing, nullptr,
+            Expiry(change.type, State::kMissing, time));
+      break;
+    default:
+      WriteUnknown(change.type, change.key, /*was_evicted=*/false);
+  }
 }
 
 const void* IdentityMap::Put(ContentTypeId type, const ObjectKey& key,
-                             ObjectPtr object) {
-  void* const stored = object.release();
-  Begin(type, key);
-  Write(type, key, State::kLoaded, stored);
+                             ObjectPtr object, Tick time) {
+  const void* const stored = object.get();
+  Change change = {Change::Kind::kPut, type, key, std::move(object)};
+  Apply({&change, 1}, time);
   return stored;
 }
 
 const void* IdentityMap::Prime(ContentTypeId type, const ObjectKey& key,
-                               ObjectPtr object) {
-  const View current = Find(type, key, now_);
+                               ObjectPtr object, Tick time) {
+  const TypeTable& table = this->table(type);
+  const View current = ViewOf(table, table.entries->Find(key), time);
   if (current.state == State::kLoaded) return current.object;
-  return Put(type, key, std::move(object));
+  return Put(type, key, std::move(object), time);
 }
 
-void IdentityMap::Erase(ContentTypeId type, const ObjectKey& key) {
-  Begin(type, key);
-  Write(type, key, State::kMissing, nullptr);
+void IdentityMap::Erase(ContentTypeId type, const ObjectKey& key, Tick time) {
+  Change change = {Change::Kind::kErase, type, key};
+  Apply({&change, 1}, time);
 }
 
 void IdentityMap::Invalidate(ContentTypeId type, const ObjectKey& key) {
-  Begin(type, key);
-  Forget(type, key, /*unchanged=*/false);
-  Write(type, key, State::kUnknown, nullptr);
+  Change change = {Change::Kind::kInvalidate, type, key};
+  Apply({&change, 1});
 }
 
 void IdentityMap::Evict(ContentTypeId type, const ObjectKey& key) {
-  if (Find(type, key, now_).state == State::kUnknown) return;
-  ++now_;
-  Forget(type, key, /*unchanged=*/true);
-  Write(type, key, State::kUnknown, nullptr);
+  const TypeTable& table = this->table(type);
+  if (ViewOf(table, table.entries->Find(key), 0).state == State::kUnknown)
+    return;
+  Change change = {Change::Kind::kEvict, type, key};
+  Apply({&change, 1});
 }
 
 void IdentityMap::InvalidateType(ContentTypeId type) {
   TypeTable& table = this->table(type);
-  ++now_;
-  table.set_last_forgotten(now_);
-  table.indexes().ForgetAll(now_, OldestReader());
-  table.indexes().Touch(now_);
-  table.VoidLeases();
-  table.RaiseFloor(now_, OldestReader());
+  table.last_forgotten = write();
+  table.indexes.ForgetAll(write(), OldestReader());
+  table.indexes.Touch(write());
+  table.entries->VoidLeases();
+  table.RaiseFloor(write(), OldestReader());
+  CountCoverage(table);
+  Publish();
 }
 
 void IdentityMap::InvalidateAll() {
-  for (const auto& table : tables_) InvalidateType(table->type().id());
+  for (const auto& table : tables_) InvalidateType(table->type.id());
 }
 
-void IdentityMap::Retire(ContentTypeId type, const ObjectKey& key,
-                         Sequence superseded) {
-  // A load sets versions aside only below the floor; where nobody can see them
-  // any more they go at once.
-  if (superseded <= OldestReader()) {
-    table(type).DropOldVersion(key);
+void IdentityMap::Write(ContentTypeId type, const ObjectKey& key, State state,
+                        void* object, Tick expires) {
+  TypeTable& table = this->table(type);
+  table.indexes.Touch(write());
+  if (object != nullptr) table.indexes.Add(object);
+  table.indexes.Know(key, write());
+  table.fill_count.fetch_add(1, std::memory_order_release);
+  Entry& entry = Link(table, key);
+  if (const Version* before = Current(table, &entry))
+    table.Count(before->state, -1);
+  table.Count(state, +1);
+  Version* version = NewVersion(entry);
+  version->since = write();
+  version->state = state;
+  version->object = object;
+  version->owns_object = object != nullptr;
+  version->expires = expires;
+  Push(table, entry, version, IsNeeded(entry));
+  Charge(table, entry);
+  Sweep(table);
+}
+
+void IdentityMap::WriteUnknown(ContentTypeId type, const ObjectKey& key,
+                               bool was_evicted) {
+  TypeTable& table = this->table(type);
+  Entry* entry = table.entries->Find(key);
+  const Version* before = Current(table, entry);
+  Forget(table, before, key, was_evicted);
+  table.indexes.Touch(write());
+  if (entry != nullptr) {
+    if (before != nullptr) table.Count(before->state, -1);
+    if (!IsNeeded(*entry) && !entry->HasOldVersions()) {
+      Remove(table, *entry);
+    } else {
+      Version* version = NewVersion(*entry);
+      version->since = write();
+      version->was_evicted = was_evicted;
+      table.Count(State::kUnknown, +1);
+      Push(table, *entry, version, /*keep_old=*/true);
+      Uncharge(table, *entry);
+    }
+  }
+  Sweep(table);
+}
+
+void IdentityMap::Forget(TypeTable& table, const Version* before,
+                         const ObjectKey& key, bool unchanged) {
+  const void* object = before == nullptr ? nullptr : before->object;
+  table.indexes.Forget(key, object, unchanged, write(), OldestReader());
+  // What was only dropped is as any load under way has found it, unless it was
+  // written after that load began.
+  const bool as_loaded = unchanged && before != nullptr &&
+                         (loads_.empty() || before->since <= *loads_.begin());
+  if (!as_loaded) table.last_forgotten = write();
+}
+
+void IdentityMap::Fill(ContentTypeId type, const ObjectKey& key, void* object,
+                       Tick expires) {
+  TypeTable& table = this->table(type);
+  const State state = object == nullptr ? State::kMissing : State::kLoaded;
+  if (object != nullptr) table.indexes.Add(object);
+  Entry& entry = Link(table, key);
+  const Version* gap = Current(table, &entry);
+  POLYREF_CHECK(gap == nullptr || gap->state == State::kUnknown,
+                "filled what is known");
+  if (gap != nullptr) table.Count(State::kUnknown, -1);
+  table.Count(state, +1);
+  Version* version = NewVersion(entry);
+  version->since = gap == nullptr ? table.floor() : gap->since;
+  version->state = state;
+  version->object = object;
+  version->owns_object = object != nullptr;
+  version->expires = expires;
+  const Sequence since = version->since;
+  Push(table, entry, version, gap == nullptr && IsNeeded(entry));
+  // Only now: who reads that a list is complete must find its children.
+  table.indexes.Know(key, since);
+  Charge(table, entry);
+  table.fill_count.fetch_add(1, std::memory_order_release);
+  Sweep(table);
+}
+
+void IdentityMap::Replace(ContentTypeId type, const ObjectKey& key, State state,
+                          void* object, Tick expires) {
+  ++table(type).sums.expired;
+  Write(type, key, state, object, expires);
+  Publish();
+}
+
+// ---- The life of versions and entries. ----
+
+Entry& IdentityMap::Link(TypeTable& table, const ObjectKey& key) {
+  Entry* known = table.entries->Find(key);
+  if (known != nullptr) return *known;
+  Entry& entry = table.entries->Link(key, [this](Memory memory) {
+    mutex_.AssertHeld();
+    Discard(std::move(memory));
+  });
+  if (entry.is_retired) {
+    --table.unlinked_count;
+    if (Current(table, &entry) != nullptr) table.Count(State::kUnknown, +1);
+  }
+  return entry;
+}
+
+bool IdentityMap::IsPinned(const Entry& entry) const {
+  const Version* newest = entry.newest.load(std::memory_order_relaxed);
+  return newest != nullptr && newest->object != nullptr &&
+         pins_.contains(newest->object);
+}
+
+bool IdentityMap::IsNeeded(const Entry& entry) const {
+  return has_readers() || IsPinned(entry);
+}
+
+Version* IdentityMap::NewVersion(Entry& entry) const {
+  return entry.newest.load(std::memory_order_relaxed) == nullptr
+             ? &entry.first
+             : new Version();
+}
+
+void IdentityMap::Push(TypeTable& table, Entry& entry, Version* version,
+                       bool keep_old) {
+  Version* before = entry.newest.load(std::memory_order_relaxed);
+  if (before == nullptr) {
+    entry.newest.store(version, std::memory_order_release);
+    return;
+  }
+  Version* const older =
+      keep_old ? before : before->older.load(std::memory_order_relaxed);
+  version->older.store(older, std::memory_order_relaxed);
+  if (older != nullptr) older->newer = version;
+  entry.newest.store(version, std::memory_order_release);
+  if (keep_old) {
+    ++old_version_count_;
+    retired_.push_back({readers_.last(), &entry, before});
+    in_use_bytes_ += BytesOf(table, entry, *before);
   } else {
-    retired_.push_back({superseded, type, key});
+    FreeVersion(table, entry, before);
   }
 }
 
-void IdentityMap::ForEachObject(
-    ContentTypeId type, const std::function<void(const void*)>& visit) const {
-  table(type).ForEachObject(visit);
+void IdentityMap::Remove(TypeTable& table, Entry& entry) {
+  Uncharge(table, entry);
+  table.entries->Unlink(entry);
+  ++table.unlinked_count;
+  entry.unlinked = readers_.last();
+  RetireEntry(entry);
+  if (!has_readers()) Reclaim();
 }
 
-size_t IdentityMap::object_count(ContentTypeId type) const {
-  return table(type).count(State::kLoaded);
+void IdentityMap::RetireEntry(Entry& entry) {
+  if (entry.is_retired) return;
+  entry.is_retired = true;
+  retired_.push_back({readers_.last(), &entry, nullptr});
 }
 
-size_t IdentityMap::stale_count(ContentTypeId type) const {
-  return table(type).stale_count();
+void IdentityMap::Reclaim() {
+  while (!retired_.empty() && retired_.front().ticket < readers_.oldest()) {
+    const Retired retired = retired_.front();
+    retired_.pop_front();
+    if (retired.version == nullptr) {
+      FreeEntry(*retired.entry);
+      continue;
+    }
+    const auto pin = retired.version->owns_object
+                         ? pins_.find(retired.version->object)
+                         : pins_.end();
+    if (pin != pins_.end()) {
+      pin->second.retired = retired;
+    } else {
+      DropOldVersion(*retired.entry, retired.version);
+    }
+  }
+  while (!discarded_.empty() && discarded_.front().first < readers_.oldest())
+    discarded_.pop_front();
 }
 
-size_t IdentityMap::missing_count(ContentTypeId type) const {
-  return table(type).count(State::kMissing);
+void IdentityMap::DropOldVersion(Entry& entry, Version* version) {
+  TypeTable& table = this->table(entry.type);
+  Version* const older = version->older.load(std::memory_order_relaxed);
+  // Readers that are left stop at the newer one.
+  version->newer->older.store(older, std::memory_order_release);
+  if (older != nullptr) older->newer = version->newer;
+  // What is under the tombstone now is not what was evicted.
+  version->newer->was_evicted = false;
+  in_use_bytes_ -= BytesOf(table, entry, *version);
+  FreeVersion(table, entry, version);
+  --old_version_count_;
+  if (entry.HasOldVersions()) return;
+  const Version* newest = entry.newest.load(std::memory_order_relaxed);
+  if (newest->state != State::kUnknown || !entry.is_linked) return;
+  if (newest->since >= table.floor()) table.Count(State::kUnknown, -1);
+  Remove(table, entry);
+}
+
+void IdentityMap::FreeEntry(Entry& entry) {
+  TypeTable& table = this->table(entry.type);
+  entry.is_retired = false;
+  if (entry.is_linked) {
+    // Stale, and let go while somebody could still read it.
+    if (!entry.is_charged && Current(table, &entry) == nullptr &&
+        !entry.HasOldVersions() && !IsPinned(entry))
+      Remove(table, entry);
+    return;
+  }
+  if (entry.unlinked >= readers_.oldest()) {
+    entry.is_retired = true;
+    retired_.push_back({readers_.last(), &entry, nullptr});
+    return;
+  }
+  --table.unlinked_count;
+  in_use_bytes_ -= entry.bytes;
+  if (Version* newest = entry.newest.load(std::memory_order_relaxed))
+    FreeVersion(table, entry, newest);
+  table.entries->Free(entry);
+}
+
+void IdentityMap::FreeVersion(TypeTable& table, Entry& entry,
+                              Version* version) {
+  if (version->owns_object) {
+    table.indexes.Remove(version->object);
+    table.type.Own(version->object);
+    version->owns_object = false;
+  }
+  if (version == &entry.first) return;
+  Discard(Memory(version, [](void* v) { delete static_cast<Version*>(v); }));
+}
+
+void IdentityMap::Discard(Memory memory) {
+  if (has_readers())
+    discarded_.emplace_back(readers_.last(), std::move(memory));
+}
+
+void IdentityMap::Sweep(TypeTable& table) {
+  constexpr int kEntriesASweep = 4;
+  if (table.floor() > OldestReader()) return;
+  for (int i = 0; i < kEntriesASweep && table.stale_count() > 0; ++i) {
+    Entry* entry = table.entries->Next();
+    if (entry->is_linked && Current(table, entry) == nullptr &&
+        !entry->HasOldVersions() && !IsPinned(*entry))
+      Remove(table, *entry);
+  }
+}
+
+// ---- Bytes. ----
+
+int64_t IdentityMap::BytesOf(const TypeTable& table, const Entry& entry,
+                             const Version& version) {
+  size_t bytes = &version == &entry.first ? 0 : HeapBytes(sizeof(Version));
+  if (version.owns_object)
+    bytes +=
+        table.type.BytesOf(version.object) + table.indexes.BytesPerObject();
+  return static_cast<int64_t>(bytes);
+}
+
+void IdentityMap::Charge(TypeTable& table, Entry& entry) {
+  const size_t bytes =
+      table.entries->BytesOf(entry) +
+      BytesOf(table, entry, *entry.newest.load(std::memory_order_relaxed));
+  const bool is_new = !entry.is_charged;
+  (is_new ? in_use_bytes_ : table.sums.bytes) -= entry.bytes;
+  const auto charge = static_cast<uint32_t>(
+      std::min<size_t>(bytes, std::numeric_limits<uint32_t>::max()));
+  table.sums.bytes += charge;
+  entry.is_charged = true;
+  if (rules(entry.type).pinned) {
+    pinned_bytes_ += charge - (is_new ? 0 : int64_t{entry.bytes});
+    entry.bytes = charge;
+  } else if (is_new) {
+    policy_->Insert(entry, table.entries->HashOf(entry), charge);
+    entry.uses.store(rules(entry.type).initial_uses, std::memory_order_relaxed);
+  } else {
+    policy_->Resize(entry, charge);
+  }
+}
+
+void IdentityMap::Uncharge(TypeTable& table, Entry& entry) {
+  if (!entry.is_charged) return;
+  table.sums.bytes -= entry.bytes;
+  if (rules(entry.type).pinned) pinned_bytes_ -= entry.bytes;
+  policy_->Remove(entry);
+  entry.is_charged = false;
+  entry.bytes = static_cast<uint32_t>(
+      table.entries->BytesOf(entry) +
+      BytesOf(table, entry, *entry.newest.load(std::memory_order_relaxed)));
+  in_use_bytes_ += entry.bytes;
+}
+
+int64_t IdentityMap::resident_bytes() const {
+  return policy_->charged_bytes() + policy_->own_bytes() - empty_policy_bytes_ +
+         pinned_bytes_ + coverage_bytes_;
+}
+
+void IdentityMap::EvictToFit() {
+  if (resident_bytes() <= options_.capacity_bytes) return;
+  TrimCoverage();
+  bool evicted = false;
+  while (resident_bytes() > options_.capacity_bytes) {
+    EvictionNode* node = policy_->Evict();
+    if (node == nullptr) {
+      ++over_budget_count_;
+      break;
+    }
+    EvictEntry(static_cast<Entry&>(*node));
+    evicted = true;
+  }
+  if (!evicted) return;
+  Publish();
+  if (!has_readers()) Reclaim();
+}
+
+void IdentityMap::EvictEntry(Entry& entry) {
+  TypeTable& table = this->table(entry.type);
+  if (Current(table, &entry) != nullptr) {
+    ++table.sums.evicted;
+    WriteUnknown(entry.type, table.entries->KeyOf(entry), /*was_evicted=*/true);
+  } else if (table.floor() > OldestReader() || entry.HasOldVersions() ||
+             IsPinned(entry)) {
+    Uncharge(table, entry);
+    RetireEntry(entry);
+  } else {
+    Remove(table, entry);
+  }
+}
+
+void IdentityMap::TrimCoverage() {
+  // Objects are worth more than what is known of lists: at most a quarter.
+  while (coverage_bytes_ > options_.capacity_bytes / 4) {
+    TypeTable& most = **std::max_element(
+        tables_.begin(), tables_.end(), [](const auto& a, const auto& b) {
+          return a->coverage_bytes < b->coverage_bytes;
+        });
+    most.indexes.ClearCoverage();
+    CountCoverage(most);
+  }
+}
+
+void IdentityMap::CountCoverage(TypeTable& table) {
+  const auto bytes = static_cast<int64_t>(table.indexes.coverage_bytes());
+  coverage_bytes_ += bytes - table.coverage_bytes;
+  table.coverage_bytes = bytes;
+}
+
+// ---- Figures. ----
+
+std::vector<ObjectKey> IdentityMap::Keys(ContentTypeId type) const {
+  const TypeTable& table = this->table(type);
+  std::vector<ObjectKey> keys;
+  table.entries->ForEach([&](const Entry& entry) {
+    if (entry.is_linked) keys.push_back(table.entries->KeyOf(entry));
+  });
+  return keys;
+}
+
+IdentityMap::Figures IdentityMap::figures(ContentTypeId type) const {
+  const TypeTable& table = this->table(type);
+  Figures figures = table.sums;
+  figures.objects = table.count(State::kLoaded);
+  figures.missing = table.count(State::kMissing);
+  figures.stale = table.stale_count();
+  figures.leases = table.entries->lease_count();
+  figures.bytes += table.coverage_bytes;
+  return figures;
+}
+
+// What a walk over the entries of one type finds, to be compared.
+struct IdentityMap::Walk {
+  std::array<size_t, 3> counts = {};
+  size_t unlinked = 0;
+  size_t old_versions = 0;
+  int64_t charged = 0;
+  int64_t in_use = 0;
+  std::vector<const void*> objects;
+};
+
+void IdentityMap::CheckEntry(const TypeTable& table, const Entry& entry,
+                             Walk& walk) const {
+  const std::string& name = table.type.name();
+  const Version* version = entry.newest.load(std::memory_order_relaxed);
+  const auto see = [&](const Version& seen) {
+    POLYREF_CHECK((seen.object != nullptr) == (seen.state == State::kLoaded),
+                  name);
+    if (!seen.owns_object) return;
+    POLYREF_CHECK(table.type.KeyOf(seen.object) == table.entries->KeyOf(entry),
+                  name);
+    walk.objects.push_back(seen.object);
+  };
+  see(*version);
+  (entry.is_charged ? walk.charged : walk.in_use) += entry.bytes;
+  POLYREF_CHECK(!entry.is_charged || entry.is_linked, name);
+  if (!entry.is_linked) ++walk.unlinked;
+  while (const Version* older =
+             version->older.load(std::memory_order_relaxed)) {
+    POLYREF_CHECK(older->newer == version && older->since <= version->since,
+                  name);
+    version = older;
+    see(*version);
+    ++walk.old_versions;
+    walk.in_use += BytesOf(table, entry, *version);
+  }
+  if (!entry.is_linked) return;
+  POLYREF_CHECK(table.entries->Find(table.entries->KeyOf(entry)) == &entry,
+                name);
+  const Version* current = Current(table, &entry);
+  if (current == nullptr) return;
+  ++walk.counts[static_cast<size_t>(current->state)];
+  const bool is_tomb = current->state == State::kUnknown;
+  POLYREF_CHECK(!is_tomb || entry.HasOldVersions(), name);
+  POLYREF_CHECK(is_tomb != entry.is_charged, name);
 }
 
 void IdentityMap::CheckInvariants() const {
-  size_t old_versions = 0;
+  Walk all;
   for (const auto& table : tables_) {
-    table->CheckInvariants();
-    old_versions += table->old_version_count();
+    const std::string& name = table->type.name();
+    Walk walk;
+    table->entries->ForEach([&](const Entry& entry) {
+      mutex_.AssertHeld();
+      CheckEntry(*table, entry, walk);
+    });
+    POLYREF_CHECK(walk.counts == table->counts, name);
+    POLYREF_CHECK(walk.unlinked == table->unlinked_count, name);
+    POLYREF_CHECK(walk.charged == table->sums.bytes, name);
+    {
+      const ReaderLock lock(table->floors_mutex);
+      POLYREF_CHECK(table->floors.IsAscending(), name);
+      POLYREF_CHECK(table->floors.top() == table->floor(), name);
+    }
+    table->indexes.CheckInvariants(walk.objects);
+    all.old_versions += walk.old_versions;
+    all.charged += walk.charged;
+    all.in_use += walk.in_use;
   }
-  POLYREF_CHECK(old_versions == retired_.size(), "retired list");
+  size_t retired = 0;
+  for (const Retired& item : retired_) retired += item.version != nullptr;
+  for (const auto& [object, pin] : pins_) retired += pin.retired.has_value();
+  POLYREF_CHECK(all.old_versions == old_version_count_, "old versions");
+  POLYREF_CHECK(retired == old_version_count_, "retired versions");
+  POLYREF_CHECK(all.charged == policy_->charged_bytes() + pinned_bytes_,
+                "charged bytes");
+  POLYREF_CHECK(all.in_use == in_use_bytes_, "bytes in use");
   POLYREF_CHECK(std::is_sorted(retired_.begin(), retired_.end(),
                                [](const Retired& a, const Retired& b) {
-                                 return a.superseded < b.superseded;
+                                 return a.ticket < b.ticket;
                                }),
                 "retired list");
+  policy_->CheckInvariants();
 }
 
 }  // namespace polyref::cache_internal

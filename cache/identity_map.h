@@ -13,32 +13,52 @@
 // live as long as such a reader may need them.
 //
 //   IdentityMap map(schema);
-//   const Sequence snapshot = map.OpenReader();
-//   IdentityMap::View view = map.Find(type, key, snapshot);
-//   map.CloseReader(snapshot);
+//   IdentityMap::Reader reader;
+//   {
+//     const MutexLock lock(map.mutex());
+//     reader = map.OpenReader();
+//   }
+//   IdentityMap::View view = map.Find(type, key, reader.snapshot);
 //
 // GraphCache and Session are built on it; it is not for direct use. Keys must
-// be canonical. Thread-compatible. Cost of Find: one hash lookup, two for a
-// reader that began before the key was last written. Of every other call: a few
-// hash lookups in the map and the leases of that type, unless said otherwise.
+// be canonical.
+//
+// Threads: Find, now and what is said to be so may be called by any thread at
+// any time, while its reader is open; all else under mutex(). Changes are made
+// by one thread at a time, and are as short as a batch is: nobody waits for a
+// loader under the lock. Cost of Find: one hash lookup, and a step for each
+// write to the key since the reader began. Of every other call: a few hash
+// lookups in the map and the leases of that type, unless said otherwise.
 #ifndef POLYREF_CACHE_IDENTITY_MAP_H_
 #define POLYREF_CACHE_IDENTITY_MAP_H_
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <set>
+#include <span>
+#include <utility>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "polyref/cache/content_type.h"
 #include "polyref/cache/coverage.h"
+#include "polyref/cache/eviction.h"
+#include "polyref/cache/internal/entry.h"
+#include "polyref/cache/internal/entry_table.h"
 #include "polyref/cache/internal/floors.h"
 #include "polyref/cache/internal/lease_table.h"
+#include "polyref/cache/internal/mutex.h"
+#include "polyref/cache/internal/open_readers.h"
 #include "polyref/cache/internal/type_indexes.h"
+#include "polyref/cache/list_request.h"
 #include "polyref/cache/object_key.h"
 #include "polyref/cache/schema.h"
 
@@ -48,58 +68,120 @@ class TypeTable;
 
 class IdentityMap {
  public:
+  // How long what is known of a type's keys is true, and whether it may leave.
+  struct TypeRules {
+    Tick time_to_live = kNeverExpires;
+    Tick missing_time_to_live = kNeverExpires;
+    // Times to live end up to this share earlier, at random.
+    double jitter = 0;
+    // So long before its time ends a read asks for a renewal; 0: never.
+    Tick renew_ahead = 0;
+    bool pinned = false;       // never leaves for want of space
+    uint8_t initial_uses = 0;  // reads it is credited with when it comes
+  };
+  struct Options {
+    int64_t capacity_bytes = std::numeric_limits<int64_t>::max();
+    EvictionKind eviction = EvictionKind::kS3Fifo;
+    std::vector<TypeRules> rules = {};  // by content type id; empty: defaults
+  };
+
   // Borrows the schema.
   explicit IdentityMap(const Schema& schema);
+  IdentityMap(const Schema& schema, Options options);
   // REQUIRES: no reader is open.
   ~IdentityMap();
 
+  Mutex& mutex() const ABSL_LOCK_RETURNED(mutex_) { return mutex_; }
+
   // What is known of a key.
-  enum class State : uint8_t { kUnknown, kLoaded, kMissing };
+  using State = KeyState;
   struct View {
     State state = State::kUnknown;
     const void* object = nullptr;  // if kLoaded
     // The write that made it so, or for a load, that opened the gap it filled.
     Sequence since = 0;
+    // Of kUnknown: something was known, and its time is over for this reader.
+    bool expired = false;
   };
 
   // ---- Readers. ----
 
-  // The number of the last write.
-  Sequence now() const { return now_; }
+  // The number of the last write. Any thread.
+  Sequence now() const { return now_.load(std::memory_order_acquire); }
 
+  struct Reader {
+    Sequence snapshot = 0;
+    OpenReaders::Ticket ticket = 0;
+  };
   // From here until CloseReader(the result), what can be found as of that
-  // number or later stays alive.
-  Sequence OpenReader();
-  void CloseReader(Sequence opened);
+  // number or later stays alive. `time` is when the reader begins.
+  Reader OpenReader(Tick time = 0) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void CloseReader(const Reader& reader) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
-  // What was known after write `as_of`. REQUIRES: a reader is open that was
-  // opened at `as_of` or before.
-  View Find(ContentTypeId type, const ObjectKey& key, Sequence as_of) const;
+  // What was known after write `as_of` to a reader that began at `time`.
+  // REQUIRES: a reader is open that was opened at `as_of` or before. Any
+  // thread; takes no lock and writes at most one relaxed byte.
+  View Find(ContentTypeId type, const ObjectKey& key, Sequence as_of,
+            Tick time = 0) const;
 
-  // Whether there is a current object of the key.
-  bool IsLoaded(ContentTypeId type, const ObjectKey& key) const {
-    return Find(type, key, now_).state == State::kLoaded;
-  }
+  // Whether there is a current object of the key, whose time is not over.
+  bool IsLoaded(ContentTypeId type, const ObjectKey& key, Tick time = 0) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
-  // The secondary indexes of a type, to look things up in them; the identity
-  // map keeps them up to date.
+  // The secondary indexes of a type, to look things up in them: any thread.
   const TypeIndexes& indexes(ContentTypeId type) const;
+
+  // Changes whenever anything becomes known of a key of that type. Any thread.
+  uint64_t FillCount(ContentTypeId type) const;
 
   // The last write after which nothing was known of a key of that type; 0: none
   // yet. Cost: O(1).
-  Sequence LastForgotten(ContentTypeId type) const;
+  Sequence LastForgotten(ContentTypeId type) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
-  // Changes whenever anything becomes known of a key of that type. Cost: O(1).
-  uint64_t FillCount(ContentTypeId type) const;
+  // The keys that readers have asked to renew, each once; takes them.
+  std::vector<std::pair<ContentTypeId, ObjectKey>> TakeRenewals()
+      ABSL_LOCKS_EXCLUDED(renewals_mutex_);
+  bool has_renewals() const {
+    return has_renewals_.load(std::memory_order_relaxed);
+  }
+
+  // ---- Objects that outlive their readers. ----
+
+  // From here until as many Unpin, the object stays alive, and findable as long
+  // as it is current. REQUIRES: a reader is open that has found it.
+  void Pin(ContentTypeId type, const void* object)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Unpin(const void* object) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   // ---- Loads: a lease is taken, then redeemed by an answer. ----
 
-  LeaseHolder NewHolder() { return LeaseHolder{++last_holder_}; }
+  LeaseHolder NewHolder() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return LeaseHolder{++last_holder_};
+  }
 
-  // Asks for the right to load a key of which nothing is known. Returns the
-  // lease in force: the one given here, or the one somebody holds already.
-  Lease TakeLease(ContentTypeId type, const ObjectKey& key, Lease lease);
+  // From here until EndLoad(the result) a load is under way that begins now.
+  Sequence BeginLoad() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void EndLoad(Sequence began) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
+  // Makes current again what was dropped for want of space, if a reader keeps
+  // it alive. Returns whether.
+  bool Revive(ContentTypeId type, const ObjectKey& key, Tick time)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  // Asks for the right to load a key. Returns the lease in force: the one given
+  // here, or the one somebody holds already.
+  Lease TakeLease(ContentTypeId type, const ObjectKey& key, Lease lease)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  // Who loads, and how.
+  struct Loading {
+    LeaseHolder holder{};
+    Sequence began = 0;
+    Tick time = 0;       // when the reader that loads began
+    Tick now = 0;        // what is learned is learned then
+    bool renew = false;  // what is leased replaces what is there
+  };
   // What became of an answer.
   struct Answered {
     // The key's position in its load; empty if the lease was void, or never
@@ -109,108 +191,297 @@ class IdentityMap {
     View view;
     // The row, handed back because it was not taken.
     ObjectPtr rejected{nullptr, nullptr};
+    bool older = false;  // than the object that is there
   };
 
-  // A row arrives. It is taken if `holder` still has the lease, or if nobody
+  // A row arrives. It is taken if the holder still has the lease, or if nobody
   // asked for its key, nothing is known of it, and no key of its type was
-  // forgotten since `began`. If an object is there already, that one stands. A
-  // row that is taken makes the map forget the other objects that have its
-  // values in a unique index.
+  // forgotten since the load began. If an object is there already, that one
+  // stands, unless its time is over. A row that is taken makes the map forget
+  // the other objects that have its values in a unique index.
   Answered AnswerRow(ContentTypeId type, const ObjectKey& key, ObjectPtr row,
-                     LeaseHolder holder, Sequence began);
+                     const Loading& loading)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
-  // The row does not exist: remembered if `holder` still has the lease.
+  // The row does not exist: remembered if the holder still has the lease.
   Answered AnswerMissing(ContentTypeId type, const ObjectKey& key,
-                         LeaseHolder holder);
+                         const Loading& loading)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   // Nothing was learned. Returns the lease; empty if it was void.
   std::optional<Lease> ReleaseLease(ContentTypeId type, const ObjectKey& key,
-                                    LeaseHolder holder);
+                                    LeaseHolder holder)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
-  // What a load that began after write `began` found of a list; see
-  // CoverageTable. Nothing is remembered if a key of the child type was
-  // forgotten since. REQUIRES: all rows it found are in the map.
+  // When what is known of the key ends.
+  Tick ExpiresAt(ContentTypeId type, const ObjectKey& key) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  // What is past its time for a reader that began at `time`, by at most
+  // `at_most`; unknown: nothing.
+  View FindStale(ContentTypeId type, const ObjectKey& key, Tick time,
+                 Tick at_most) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  // What a load found of a list; see CoverageTable. Nothing is remembered if a
+  // key of the child type was forgotten since it began. Children of the list
+  // whose time is over for the reader, and that the load did not find, are
+  // dropped. What is covered expires with the rules of the type, and at
+  // `expires`, when the first of the rows does. REQUIRES: all rows it found are
+  // in the map.
   void CoverList(const ListRequest& request, const ListParent& parent,
-                 const Extent& extent, Sequence began);
+                 const Extent& extent, const Loading& loading,
+                 Tick expires = kNeverExpires)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void CoverCount(const ListRequest& request, const ListParent& parent,
-                  int64_t count, Sequence began);
+                  int64_t count, const Loading& loading)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  // Drops what there is too much of, if the capacity is exceeded. To be called
+  // after loads and writes, when what they brought is safe with its readers.
+  void EvictToFit() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   // ---- Writes: each ends the leases of its keys. ----
 
   // OK if `object` may be put: AlreadyExists if another current object has its
   // values in a unique index, FailedPrecondition if it would change an
-  // immutable reference of the current object.
-  absl::Status CheckPut(ContentTypeId type, const void* object) const;
+  // immutable reference of the current object or is an older version of it.
+  // Objects whose keys `ignore` says yes to do not count.
+  absl::Status CheckPut(
+      ContentTypeId type, const void* object,
+      const std::function<bool(const ObjectKey&)>& ignore = nullptr) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
-  // Makes `object` the current one and returns it.
-  const void* Put(ContentTypeId type, const ObjectKey& key, ObjectPtr object);
-  // As Put unless an object is current; returns the one that is.
-  const void* Prime(ContentTypeId type, const ObjectKey& key, ObjectPtr object);
-  void Erase(ContentTypeId type, const ObjectKey& key);
-  void Invalidate(ContentTypeId type, const ObjectKey& key);
+  // One change of a key. `object` if it is a put.
+  struct Change {
+    enum class Kind : uint8_t { kPut, kErase, kInvalidate, kEvict };
+    Kind kind;
+    ContentTypeId type;
+    ObjectKey key;
+    ObjectPtr object{nullptr, nullptr};
+  };
+  // Makes all changes at once: readers see all or none of them. Returns the
+  // number of the write. Objects live until `time` and their time to live.
+  Sequence Apply(std::span<Change> changes, Tick time = 0)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  // The same for one change. Put makes `object` the current one and returns it;
+  // Prime does so unless an object is current, and returns the one that is.
+  const void* Put(ContentTypeId type, const ObjectKey& key, ObjectPtr object,
+                  Tick time = 0) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  const void* Prime(ContentTypeId type, const ObjectKey& key, ObjectPtr object,
+                    Tick time = 0) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Erase(ContentTypeId type, const ObjectKey& key, Tick time = 0)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Invalidate(ContentTypeId type, const ObjectKey& key)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Drops what is in memory of a key; it is unchanged. Leaves leases alone.
-  void Evict(ContentTypeId type, const ObjectKey& key);
+  void Evict(ContentTypeId type, const ObjectKey& key)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Cost: O(1), and the leases in force.
-  void InvalidateType(ContentTypeId type);
-  void InvalidateAll();
+  void InvalidateType(ContentTypeId type) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void InvalidateAll() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
-  // Calls visit(object) for every version of every object of a type that is
-  // alive.
-  void ForEachObject(ContentTypeId type,
-                     const std::function<void(const void*)>& visit) const;
+  // The keys of all versions of every object of a type that is alive.
+  std::vector<ObjectKey> Keys(ContentTypeId type) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   // ---- Figures. ----
 
-  size_t object_count(ContentTypeId type) const;   // current ones
-  size_t missing_count(ContentTypeId type) const;  // current ones
-  // Entries that an invalidation of the whole type left behind.
-  size_t stale_count(ContentTypeId type) const;
-  size_t reader_count() const { return readers_.size(); }
-  size_t retired_count() const { return retired_.size(); }
+  struct Figures {
+    size_t objects = 0;  // current ones
+    size_t missing = 0;  // current ones
+    // Entries that an invalidation of the whole type left behind.
+    size_t stale = 0;
+    size_t leases = 0;
+    int64_t bytes = 0;  // of entries, objects and coverage
+    int64_t evicted = 0;
+    int64_t expired = 0;  // replaced or dropped when their time was over
+    int64_t dropped = 0;  // by Evict
+    int64_t revived = 0;
+    int64_t older = 0;  // rows and objects not taken for their version
+  };
+  Figures figures(ContentTypeId type) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  size_t object_count(ContentTypeId type) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return figures(type).objects;
+  }
+  size_t missing_count(ContentTypeId type) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return figures(type).missing;
+  }
+  size_t stale_count(ContentTypeId type) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return figures(type).stale;
+  }
+
+  const OpenReaders& readers() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return readers_;
+  }
+  size_t reader_count() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return readers_.size();
+  }
+  // Old versions that are kept for readers and pins.
+  size_t retired_count() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return old_version_count_;
+  }
+  size_t pin_count() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return pins_.size();
+  }
+
+  // What the capacity is for: current entries, their objects and indexes, and
+  // coverage.
+  int64_t resident_bytes() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // What is kept for readers and pins only.
+  int64_t in_use_bytes() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return in_use_bytes_;
+  }
+  int64_t capacity_bytes() const { return options_.capacity_bytes; }
+  // How often the capacity was exceeded and nothing could be dropped.
+  int64_t over_budget_count() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return over_budget_count_;
+  }
 
   // Ends the program if an invariant of identity_map.cc does not hold. Cost: a
   // walk over all entries.
-  void CheckInvariants() const;
+  void CheckInvariants() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
  private:
+  // What goes when no reader up to `ticket` is open: an old version of an
+  // entry, or the entry itself.
   struct Retired {
-    Sequence superseded;
-    ContentTypeId type;
-    ObjectKey key;
+    OpenReaders::Ticket ticket;
+    Entry* entry;
+    Version* version;  // null: the entry
   };
-
-  TypeTable& table(ContentTypeId type) {
-    return *tables_[static_cast<size_t>(type)];
-  }
-  const TypeTable& table(ContentTypeId type) const {
-    return *tables_[static_cast<size_t>(type)];
-  }
-
-  // The earliest snapshot that an open reader may use; now() if there is none.
-  Sequence OldestReader() const {
-    return readers_.empty() ? now_ : *readers_.begin();
-  }
-  // A write begins: it has a number, and the key's lease is void.
-  void Begin(ContentTypeId type, const ObjectKey& key);
-  void Write(ContentTypeId type, const ObjectKey& key, State state,
-             void* object);
-  void Retire(ContentTypeId type, const ObjectKey& key, Sequence superseded);
-  void Forget(ContentTypeId type, const ObjectKey& key, bool unchanged);
-  // The key of another current object that has the values of `object` in a
-  // unique index.
   struct Conflict {
     const IndexDescription* index;
     ObjectKey key;
   };
-  std::optional<Conflict> FindConflict(ContentTypeId type,
-                                       const void* object) const;
+
+  TypeTable& table(ContentTypeId type) const {
+    return *tables_[static_cast<size_t>(type)];
+  }
+  const TypeRules& rules(ContentTypeId type) const {
+    return options_.rules[static_cast<size_t>(type)];
+  }
+
+  // A write has the number write() until Publish makes it visible.
+  Sequence write() const { return now_.load(std::memory_order_relaxed) + 1; }
+  void Publish() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    now_.store(write(), std::memory_order_release);
+  }
+  bool has_readers() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return readers_.size() > 0;
+  }
+  Sequence OldestReader() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return readers_.OldestSnapshot(write());
+  }
+
+  // The newest version if it is not from below the floor, or null.
+  const Version* Current(const TypeTable& table, const Entry* entry) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  View ViewOf(const TypeTable& table, const Entry* entry, Tick time) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void AskForRenewal(ContentTypeId type, const ObjectKey& key,
+                     const Version& version) const;
+  // When a fact learned at `time` ends.
+  Tick Expiry(ContentTypeId type, State state, Tick time)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  // ---- The steps of a write. ----
+  void ApplyOne(Change& change, Tick time)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Write(ContentTypeId type, const ObjectKey& key, State state,
+             void* object, Tick expires) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void WriteUnknown(ContentTypeId type, const ObjectKey& key, bool was_evicted)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Forget(TypeTable& table, const Version* before, const ObjectKey& key,
+              bool unchanged) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // A load fills a gap.
+  void Fill(ContentTypeId type, const ObjectKey& key, void* object,
+            Tick expires) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // A load replaces what is there.
+  void Replace(ContentTypeId type, const ObjectKey& key, State state,
+               void* object, Tick expires)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void DropConflicts(ContentTypeId type, const void* object)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  std::optional<Conflict> FindConflict(
+      ContentTypeId type, const void* object,
+      const std::function<bool(const ObjectKey&)>& ignore) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  // ---- The life of versions and entries. ----
+  Entry& Link(TypeTable& table, const ObjectKey& key)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Whether the newest version has a pin, or may be needed by a reader too.
+  bool IsPinned(const Entry& entry) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool IsNeeded(const Entry& entry) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  Version* NewVersion(Entry& entry) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Makes `version` the newest. `keep_old`: what was newest goes under it.
+  void Push(TypeTable& table, Entry& entry, Version* version, bool keep_old)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Takes an entry away from readers, and frees it when it can be.
+  void Remove(TypeTable& table, Entry& entry)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void DropOldVersion(Entry& entry, Version* version)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void RetireEntry(Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void FreeEntry(Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void FreeVersion(TypeTable& table, Entry& entry, Version* version)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Discard(Memory memory) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Frees what no reader needs any more.
+  void Reclaim() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Destroys some entries below the floor. Cost: O(1).
+  void Sweep(TypeTable& table) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  // ---- Bytes. ----
+  void Charge(TypeTable& table, Entry& entry)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Uncharge(TypeTable& table, Entry& entry)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  static int64_t BytesOf(const TypeTable& table, const Entry& entry,
+                         const Version& version);
+  void EvictEntry(Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void TrimCoverage() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void CountCoverage(TypeTable& table) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  struct Walk;
+  void CheckEntry(const TypeTable& table, const Entry& entry, Walk& walk) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const Schema& schema_;
-  Sequence now_ = 0;
+  Options options_;
+  mutable Mutex mutex_;
+  std::atomic<Sequence> now_{0};
   uint64_t last_holder_ = 0;
   std::vector<std::unique_ptr<TypeTable>> tables_;  // by content type id
-  std::multiset<Sequence> readers_;
-  std::deque<Retired> retired_;  // ascending by `superseded`
+  OpenReaders readers_;
+  std::multiset<Sequence> loads_;  // when those under way began
+  std::deque<Retired> retired_;    // ascending by ticket
+  std::deque<std::pair<OpenReaders::Ticket, Memory>> discarded_;  // likewise
+  size_t old_version_count_ = 0;
+  struct Pinned {
+    size_t count = 0;
+    // Its version, once no reader needs it any more.
+    std::optional<Retired> retired;
+  };
+  absl::flat_hash_map<const void*, Pinned> pins_;
+  std::unique_ptr<EvictionPolicy> policy_;
+  const bool policy_wants_reads_;
+  const int64_t empty_policy_bytes_;  // what it takes with no entry
+  int64_t pinned_bytes_ = 0;  // of entries that the policy does not know
+  int64_t coverage_bytes_ = 0;
+  int64_t in_use_bytes_ = 0;
+  int64_t over_budget_count_ = 0;
+  uint64_t random_ = 0x9E3779B97F4A7C15;
+
+  mutable Mutex renewals_mutex_;
+  mutable std::vector<std::pair<ContentTypeId, ObjectKey>> renewals_
+      ABSL_GUARDED_BY(renewals_mutex_);
+  mutable std::atomic<bool> has_renewals_{false};
 };
 
 }  // namespace polyref::cache_internal

@@ -486,4 +486,17 @@ std::string LoadPlan::ToString() const {
   return StopsText() + WavesText(PredictWaves(FirstStops()));
 }
 
+std::string LoadPlan::PathsOf(Unit unit) const {
+  std::vector<std::string> paths;
+  std::string text;
+  for (const Stop& stop : stops_) {
+    if (stop.unit != unit || stop.path.empty() ||
+        std::find(paths.begin(), paths.end(), stop.path) != paths.end())
+      continue;
+    text += (paths.empty() ? "" : ", ") + stop.path;
+    paths.push_back(stop.path);
+  }
+  return text;
+}
+
 }  // namespace polyref

@@ -111,6 +111,8 @@ class LoadPlan {
     const size_t types = schema_->types().size();
     return unit < types ? nullptr : &loads_[unit - types];
   }
+  // The paths that end where the unit is loaded: "content.farm, farm".
+  std::string PathsOf(Unit unit) const;
   // "shop.apple", or "feeds.x.a first 3 by key".
   std::string UnitName(Unit unit) const;
 

@@ -2,7 +2,7 @@
 // point at this one.
 //
 //   struct X { int64_t id; std::string name; polyref::Ref<A> a; };
-//   struct A { int64_t id; std::string name; polyref::Many<X> xs; };
+//   struct A { int64_t id; std::string name; polyref::Many<X> xs = {}; };
 //
 //   schema.Define<A>("feeds.a").Key("id", &A::id).Field("name", &A::name)
 //       .HasMany("xs", &A::xs, &X::a);
@@ -11,7 +11,8 @@
 //
 // It holds nothing: which objects are in the list follows from their foreign
 // keys, so that no list can disagree with them. It gives the list a name and a
-// type.
+// type. Write the `= {}`: without it gcc's -Wextra warns wherever an object is
+// made as A{1, "one"}, of a member that is left out.
 #ifndef POLYREF_CACHE_MANY_H_
 #define POLYREF_CACHE_MANY_H_
 

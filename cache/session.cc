@@ -7,20 +7,28 @@
 #include <optional>
 #include <vector>
 
+#include "polyref/cache/internal/cache_state.h"
 #include "polyref/cache/internal/check.h"
 #include "polyref/cache/internal/lazy_reader.h"
 #include "polyref/cache/internal/plan_run.h"
+#include "polyref/cache/internal/renewal.h"
 #include "polyref/cache/internal/session_state.h"
 #include "polyref/cache/internal/text.h"
+#include "polyref/cache/internal/writes.h"
 
 namespace polyref {
 
 using cache_internal::AnyRef;
+using cache_internal::CacheState;
 using cache_internal::Cat;
+using cache_internal::Change;
+using cache_internal::ChangeOf;
 using cache_internal::LazyReader;
 using cache_internal::ListQuery;
 using cache_internal::ListResult;
+using cache_internal::MutexLock;
 using cache_internal::PlanRun;
+using cache_internal::RenewWhatIsDue;
 using cache_internal::RowSpan;
 using cache_internal::SessionLists;
 using cache_internal::SessionState;
@@ -33,6 +41,7 @@ namespace {
 View Read(SessionState& session, const ContentType& type, const ObjectKey& key,
           const void* reference) {
   const View view = session.Find(type.id(), key);
+  session.CountRead(type.id(), view.state);
   if (view.state != State::kUnknown) return view;
   return LazyReader(session).Read(type, key, reference);
 }
@@ -145,17 +154,24 @@ Session::Session(std::unique_ptr<SessionState> state)
     : state_(std::move(state)) {}
 Session::Session(Session&&) noexcept = default;
 Session& Session::operator=(Session&&) noexcept = default;
-Session::~Session() = default;
-
-absl::StatusOr<PrefetchReport> Session::PrefetchRows(
-    TypeTag tag, RowSpan rows, const polyref::Prefetch& what) {
-  const absl::StatusOr<LoadPlan> plan = PlanFor(tag, what);
-  if (!plan.ok()) return plan.status();
-  return PrefetchRows(tag, rows, *plan);
+Session::~Session() {
+  if (state_ == nullptr) return;
+  CacheState& cache = state_->cache();
+  state_.reset();
+  RenewWhatIsDue(cache);
 }
 
-absl::StatusOr<PrefetchReport> Session::PrefetchRows(TypeTag tag, RowSpan rows,
-                                                     const LoadPlan& plan) {
+absl::StatusOr<PrefetchReport> Session::PrefetchRows(
+    TypeTag tag, RowSpan rows, const polyref::Prefetch& what,
+    const PrefetchOptions& options) {
+  const absl::StatusOr<LoadPlan> plan = PlanFor(tag, what);
+  if (!plan.ok()) return plan.status();
+  return PrefetchRows(tag, rows, *plan, options);
+}
+
+absl::StatusOr<PrefetchReport> Session::PrefetchRows(
+    TypeTag tag, RowSpan rows, const LoadPlan& plan,
+    const PrefetchOptions& options) {
   const Schema& schema = state_->cache().schema;
   if (&plan.schema() != &schema)
     return absl::InvalidArgumentError("the plan is for another schema");
@@ -167,11 +183,14 @@ absl::StatusOr<PrefetchReport> Session::PrefetchRows(TypeTag tag, RowSpan rows,
         type == nullptr ? "a class that is not registered" : type->name());
   }
   state_->Adopt(plan.root().id(), rows);
+  state_->set_patience({options.deadline, options.cancel});
   PlanRun run(*state_, plan);
   run.Start(rows);
   PrefetchReport report = run.RunToEnd();
+  state_->set_patience({});
   // It may have brought what earlier reads did not find.
   state_->cohorts().FollowAnew();
+  RenewWhatIsDue(state_->cache());
   return report;
 }
 
@@ -246,29 +265,46 @@ absl::Status Session::AdoptRows(TypeTag tag, RowSpan rows) {
   return absl::OkStatus();
 }
 
-absl::Status Session::PutObject(TypeTag tag, ObjectPtr object) {
-  cache_internal::CacheState& cache = state_->cache();
-  const absl::StatusOr<const ContentType*> type = cache.schema.Require(tag);
-  if (!type.ok()) return type.status();
-  absl::Status status = cache.map.CheckPut((*type)->id(), object.get());
-  if (!status.ok()) return status;
-  const ObjectKey key = (*type)->KeyOf(object.get());
-  const void* stored = cache.map.Put((*type)->id(), key, std::move(object));
-  state_->SetWritten((*type)->id(), key,
-                     {State::kLoaded, stored, cache.map.now()});
+namespace {
+
+// Writes one change for a session, which sees it at once.
+absl::Status Write(SessionState& session, absl::StatusOr<Change> change) {
+  if (!change.ok()) return change.status();
+  const auto written =
+      cache_internal::Write(session.cache(), std::span(&*change, 1));
+  if (!written.ok()) return written.status();
+  for (const auto& [type, key, view] : *written)
+    session.SetWritten(type, key, view);
   return absl::OkStatus();
 }
 
+}  // namespace
+
+absl::Status Session::PutObject(TypeTag tag, ObjectPtr object) {
+  return Write(*state_,
+               ChangeOf(state_->cache().schema, tag, std::move(object)));
+}
+
 absl::Status Session::EraseKey(TypeTag tag, const ObjectKey& written) {
+  return Write(*state_, ChangeOf(state_->cache().schema, Change::Kind::kErase,
+                                 tag, written));
+}
+
+std::shared_ptr<const void> Session::ShareObject(TypeTag tag,
+                                                 const void* object) {
   cache_internal::CacheState& cache = state_->cache();
-  const absl::StatusOr<const ContentType*> type = cache.schema.Require(tag);
-  if (!type.ok()) return type.status();
-  const absl::StatusOr<ObjectKey> key = (*type)->RequireKey(written);
-  if (!key.ok()) return key.status();
-  cache.map.Erase((*type)->id(), *key);
-  state_->SetWritten((*type)->id(), *key,
-                     {State::kMissing, nullptr, cache.map.now()});
-  return absl::OkStatus();
+  const ContentType* type = cache.schema.Find(tag);
+  POLYREF_CHECK(type != nullptr, "an object of a class that is not registered");
+  if (auto kept = state_->FindKept(object)) return kept;
+  const View view = state_->Find(type->id(), type->KeyOf(object));
+  if (view.object != object || state_->IsAdopted(type->id(), object))
+    return nullptr;
+  const MutexLock lock(cache.map.mutex());
+  cache.map.Pin(type->id(), object);
+  return std::shared_ptr<const void>(object, [&cache](const void* shared) {
+    const MutexLock unpin(cache.map.mutex());
+    cache.map.Unpin(shared);
+  });
 }
 
 namespace {

@@ -26,8 +26,10 @@
 //    first read, and whose references, as it sees them, point at the parent;
 //    all of them, or it is not loaded.
 //
-// Many sessions may be open; one thread at a time for the cache and all of them
-// together. A session must end before its cache does.
+// Many sessions may be open at once, on many threads; each is used by one
+// thread at a time. A session must end before its cache does. While it is open
+// it keeps alive whatever was there when it began: for a worker that never
+// ends, begin a new one now and then.
 #ifndef POLYREF_CACHE_SESSION_H_
 #define POLYREF_CACHE_SESSION_H_
 
@@ -60,6 +62,7 @@
 #include "polyref/cache/object_key.h"
 #include "polyref/cache/outcome.h"
 #include "polyref/cache/prefetch.h"
+#include "polyref/cache/prefetch_options.h"
 #include "polyref/cache/schema.h"
 
 namespace polyref {
@@ -113,15 +116,17 @@ class Session {
   // Cost: one hash lookup a reference met, and the loads.
   template <RowRange Rows>
   absl::StatusOr<PrefetchReport> Prefetch(Rows&& rows,
-                                          const polyref::Prefetch& what) {
-    return PrefetchRows(RowTag<Rows>(), Span(rows), what);
+                                          const polyref::Prefetch& what,
+                                          const PrefetchOptions& options = {}) {
+    return PrefetchRows(RowTag<Rows>(), Span(rows), what, options);
   }
 
   // The same with a plan that was checked before. InvalidArgument if it is for
   // rows of another type or schema.
   template <RowRange Rows>
-  absl::StatusOr<PrefetchReport> Prefetch(Rows&& rows, const LoadPlan& plan) {
-    return PrefetchRows(RowTag<Rows>(), Span(rows), plan);
+  absl::StatusOr<PrefetchReport> Prefetch(Rows&& rows, const LoadPlan& plan,
+                                          const PrefetchOptions& options = {}) {
+    return PrefetchRows(RowTag<Rows>(), Span(rows), plan, options);
   }
 
   // The picture of a plan before its run, for these rows: waves, types, what is
@@ -238,7 +243,7 @@ class Session {
   }
 
   // Write to the cache, as the functions of GraphCache do; this session sees it
-  // at once.
+  // at once. For several writes that belong together, see transaction.h.
   template <typename T>
   absl::Status Put(T object) {
     return PutObject(TypeTagOf<T>(), MakeObject(std::move(object)));
@@ -246,6 +251,17 @@ class Session {
   template <typename T>
   absl::Status Erase(const ObjectKey& key) {
     return EraseKey(TypeTagOf<T>(), key);
+  }
+
+  // An object that this session gave, to be used after it ended, and on any
+  // thread. The object stays in memory, and while nobody writes its key, who
+  // reads it finds this very object. Null if the session does not own it: a row
+  // that was adopted. REQUIRES: released before the cache ends. Cost: a lock
+  // and a hash lookup, both ways.
+  template <typename T>
+  std::shared_ptr<const T> Share(const T& object) {
+    return std::static_pointer_cast<const T>(
+        ShareObject(TypeTagOf<T>(), &object));
   }
 
   // From here on the session also sees what others wrote until now, and asks
@@ -289,10 +305,12 @@ class Session {
 
   absl::StatusOr<PrefetchReport> PrefetchRows(TypeTag tag,
                                               cache_internal::RowSpan rows,
-                                              const polyref::Prefetch& what);
+                                              const polyref::Prefetch& what,
+                                              const PrefetchOptions& options);
   absl::StatusOr<PrefetchReport> PrefetchRows(TypeTag tag,
                                               cache_internal::RowSpan rows,
-                                              const LoadPlan& plan);
+                                              const LoadPlan& plan,
+                                              const PrefetchOptions& options);
   absl::StatusOr<std::string> ExplainRows(TypeTag tag,
                                           cache_internal::RowSpan rows,
                                           const polyref::Prefetch& what);
@@ -311,6 +329,7 @@ class Session {
   Resolution ResolveForeign(TypeTag tag, const cache_internal::AnyRef& ref);
   absl::Status PutObject(TypeTag tag, ObjectPtr object);
   absl::Status EraseKey(TypeTag tag, const ObjectKey& key);
+  std::shared_ptr<const void> ShareObject(TypeTag tag, const void* object);
 
   std::unique_ptr<cache_internal::SessionState> state_;
 };

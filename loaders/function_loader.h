@@ -14,7 +14,8 @@
 // A function returns the rows it finds, in any order, or an error; it may
 // throw. Keys without a row are missing. For answers key by key, counts, lists
 // over a generic foreign key, or answers at a later time, implement BulkLoader
-// itself. Called by one thread at a time for each session that loads.
+// itself. Called by one thread at a time for each session that loads, or by
+// several if the LoaderTable has an executor.
 #ifndef POLYREF_LOADERS_FUNCTION_LOADER_H_
 #define POLYREF_LOADERS_FUNCTION_LOADER_H_
 

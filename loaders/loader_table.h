@@ -12,6 +12,19 @@
 // left; each may finish its batches later. A loader that throws fails its own
 // batches only. Set up by one thread; in use, thread-safe as far as the loaders
 // are.
+//
+// With an executor the loaders of one wave are called at the same time, and the
+// wave takes as long as the slowest of them:
+//
+//   polyref::ThreadPool pool(4);
+//   polyref::LoaderTable loaders(schema, nullptr, &pool);
+//
+// Each batch is a call; the thread that loads takes part and waits until all
+// calls have returned, so it needs no free thread of the pool, and the pool may
+// be that of the cache. A loader whose batches are cut up, or that is asked for
+// keys and lists, is called by several threads for one wave. Each may read
+// through a session of its own; through the session that asks, one loader of
+// the wave at most.
 #ifndef POLYREF_LOADERS_LOADER_TABLE_H_
 #define POLYREF_LOADERS_LOADER_TABLE_H_
 
@@ -21,9 +34,11 @@
 #include <utility>
 #include <vector>
 
+#include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
 #include "polyref/cache/bulk_loader.h"
 #include "polyref/cache/content_type.h"
+#include "polyref/cache/executor.h"
 #include "polyref/cache/generic_ref.h"
 #include "polyref/cache/schema.h"
 
@@ -31,10 +46,11 @@ namespace polyref {
 
 class LoaderTable : public Source {
  public:
-  // Borrows both, which must outlive the table. Without `rest`, a type that has
+  // Borrows all, which must outlive the table. Without `rest`, a type that has
   // no loader fails to load, and so do lists of it, with an error that names
-  // the types that have one.
-  explicit LoaderTable(const Schema& schema, Source* rest = nullptr);
+  // the types that have one. Without `executor`, one call follows the other.
+  explicit LoaderTable(const Schema& schema, Source* rest = nullptr,
+                       Executor* executor = nullptr);
 
   // From now on rows of type T come from `loader`, instead of the one before.
   // REQUIRES: T is registered.
@@ -48,16 +64,23 @@ class LoaderTable : public Source {
   BatchLimits limits(const ContentType& type) const override;
 
  private:
+  using Call = absl::AnyInvocable<void()>;
+
   void Set(const ContentType* type, std::unique_ptr<BulkLoader> loader);
   // Null if it has none.
   BulkLoader* LoaderOf(const ContentType& type) const;
-  // Hands each batch to its loader, or else over to the rest if there is one.
+  // Makes a call of each batch that has a loader; hands the others over to the
+  // rest, if there is one.
   template <typename Batch>
-  void Route(std::vector<Batch> batches, std::vector<Batch>& rest) const;
+  void Route(std::vector<Batch> batches, std::vector<Call>& calls,
+             std::vector<Batch>& rest) const;
+  void LoadTogether(std::vector<Call> calls, Wave rest);
+  void LoadRest(Wave rest);
   absl::Status NoLoader(const ContentType& type) const;
 
   const Schema& schema_;
   Source* const rest_;
+  Executor* const executor_;
   std::map<ContentTypeId, std::unique_ptr<BulkLoader>> loaders_;
 };
 

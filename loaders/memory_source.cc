@@ -41,12 +41,20 @@ void CutToFirst(const ListRequest& request, std::vector<const void*>& rows) {
 }  // namespace
 
 void MemorySource::Load(Wave wave) {
-  ++waves_;
-  for (LoadBatch& batch : wave.loads) Answer(std::move(batch));
-  for (ListBatch& batch : wave.lists) Answer(std::move(batch));
+  // Answered under the lock, finished without it.
+  std::vector<absl::Status> statuses;
+  {
+    const cache_internal::MutexLock lock(mutex_);
+    ++waves_;
+    for (LoadBatch& batch : wave.loads) statuses.push_back(Answer(batch));
+    for (ListBatch& batch : wave.lists) statuses.push_back(Answer(batch));
+  }
+  auto status = statuses.begin();
+  for (LoadBatch& batch : wave.loads) std::move(batch).Finish(*status++);
+  for (ListBatch& batch : wave.lists) std::move(batch).Finish(*status++);
 }
 
-void MemorySource::Answer(LoadBatch batch) {
+absl::Status MemorySource::Answer(LoadBatch& batch) {
   const Table& table = TableOf(&batch.content_type());
   log_.push_back(cache_internal::Cat(waves_, ": ", batch.content_type().name(),
                                      KeysText(batch.keys())));
@@ -54,10 +62,10 @@ void MemorySource::Answer(LoadBatch batch) {
     const auto row = table.rows.find(batch.keys()[i]);
     if (row != table.rows.end()) batch.PutObject(table.copy(row->second.get()));
   }
-  std::move(batch).Finish(table.failure);
+  return table.failure;
 }
 
-void MemorySource::Answer(ListBatch batch) {
+absl::Status MemorySource::Answer(ListBatch& batch) {
   const Table& table = TableOf(&batch.content_type());
   std::string parents;
   for (const auto& [type, keys] : batch.parents())
@@ -65,7 +73,7 @@ void MemorySource::Answer(ListBatch batch) {
   log_.push_back(cache_internal::Cat(waves_, ": ", batch.request().ToString(),
                                      " of ", parents));
   if (table.failure.ok()) PutLists(batch, table);
-  std::move(batch).Finish(table.failure);
+  return table.failure;
 }
 
 void MemorySource::PutLists(ListBatch& batch, const Table& table) const {
@@ -95,11 +103,13 @@ void MemorySource::PutLists(ListBatch& batch, const Table& table) const {
 }
 
 void MemorySource::ClearLog() {
+  const cache_internal::MutexLock lock(mutex_);
   log_.clear();
   waves_ = 0;
 }
 
 BatchLimits MemorySource::limits(const ContentType& type) const {
+  const cache_internal::MutexLock lock(mutex_);
   const auto it = tables_.find(type.id());
   return it == tables_.end() ? BatchLimits{} : it->second.limits;
 }

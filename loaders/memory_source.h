@@ -11,7 +11,7 @@
 // It answers lists from the same tables, whatever their order and condition.
 //
 // Not for production: it copies its rows on every load, and reads a whole table
-// for every list batch. Thread-compatible.
+// for every list batch. Thread-safe, but for log().
 #ifndef POLYREF_LOADERS_MEMORY_SOURCE_H_
 #define POLYREF_LOADERS_MEMORY_SOURCE_H_
 
@@ -26,6 +26,7 @@
 #include "polyref/cache/content_type.h"
 #include "polyref/cache/generic_ref.h"
 #include "polyref/cache/internal/check.h"
+#include "polyref/cache/internal/mutex.h"
 #include "polyref/cache/object_key.h"
 #include "polyref/cache/schema.h"
 
@@ -40,6 +41,7 @@ class MemorySource : public Source {
   // can be copied.
   template <typename T>
   void Add(std::vector<T> rows) {
+    const cache_internal::MutexLock lock(mutex_);
     Table& table = TableOf(schema_.Find<T>());
     for (T& row : rows) {
       ObjectKey key = schema_.Find<T>()->KeyOf(&row);
@@ -54,6 +56,7 @@ class MemorySource : public Source {
   template <typename T>
   void Remove(const ObjectKey& key) {
     const ContentType* type = schema_.Find<T>();
+    const cache_internal::MutexLock lock(mutex_);
     Table& table = TableOf(type);
     const std::optional<ObjectKey> canonical = type->CanonicalKey(key);
     if (canonical) table.rows.erase(*canonical);
@@ -63,12 +66,14 @@ class MemorySource : public Source {
   // again if it is OK.
   template <typename T>
   void Fail(absl::Status status) {
+    const cache_internal::MutexLock lock(mutex_);
     TableOf(schema_.Find<T>()).failure = std::move(status);
   }
 
   // Cuts the batches of T.
   template <typename T>
   void SetLimits(BatchLimits limits) {
+    const cache_internal::MutexLock lock(mutex_);
     TableOf(schema_.Find<T>()).limits = limits;
   }
 
@@ -80,6 +85,7 @@ class MemorySource : public Source {
   //   2: auth.user 3 1 2
   //   2: feeds.x.a first 3 by -id of feeds.a 1 2
   //   3: tags.taggeditem.content of tags.book 1 2, tags.movie 1
+  // REQUIRES: nobody loads now.
   const std::vector<std::string>& log() const { return log_; }
   int waves() const { return waves_; }
   // Starts the log and the count of waves anew.
@@ -100,12 +106,14 @@ class MemorySource : public Source {
     POLYREF_CHECK(type != nullptr, "rows of an unregistered class");
     return tables_[type->id()];
   }
-  void Answer(LoadBatch batch);
-  void Answer(ListBatch batch);
+  // What to finish the batch with.
+  absl::Status Answer(LoadBatch& batch);
+  absl::Status Answer(ListBatch& batch);
   // Puts the lists of all parents, or their counts.
   void PutLists(ListBatch& batch, const Table& table) const;
 
   const Schema& schema_;
+  mutable cache_internal::Mutex mutex_;  // for all that follows
   std::map<ContentTypeId, Table> tables_;
   std::vector<std::string> log_;
   int waves_ = 0;

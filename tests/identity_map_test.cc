@@ -28,6 +28,8 @@
 #include "polyref/cache/index.h"
 #include "polyref/cache/internal/floors.h"
 #include "polyref/cache/internal/lease_table.h"
+#include "polyref/cache/internal/mutex.h"
+#include "polyref/cache/internal/type_indexes.h"
 #include "polyref/cache/list_order.h"
 #include "polyref/cache/list_request.h"
 #include "polyref/cache/many.h"
@@ -126,6 +128,156 @@ class NoteSchema : public Schema {
   int (*number_[2])(const void*) = {};
 };
 
+// The identity map with its lock taken for every call, and readers named by
+// what they see. A load is under way all the time.
+class LockedMap {
+ public:
+  explicit LockedMap(const Schema& schema) : map_(schema) {
+    const MutexLock lock(map_.mutex());
+    began_ = map_.BeginLoad();
+  }
+  ~LockedMap() { EndLoad(); }
+
+  void EndLoad() {
+    const MutexLock lock(map_.mutex());
+    if (began_) map_.EndLoad(*began_);
+    began_.reset();
+  }
+
+  Sequence OpenReader() {
+    const MutexLock lock(map_.mutex());
+    const IdentityMap::Reader reader = map_.OpenReader();
+    readers_.emplace(reader.snapshot, reader);
+    return reader.snapshot;
+  }
+  void CloseReader(Sequence snapshot) {
+    const MutexLock lock(map_.mutex());
+    const auto it = readers_.find(snapshot);
+    map_.CloseReader(it->second);
+    readers_.erase(it);
+  }
+
+  Sequence now() const { return map_.now(); }
+  View Find(ContentTypeId type, const ObjectKey& key, Sequence as_of) const {
+    return map_.Find(type, key, as_of);
+  }
+  const TypeIndexes& indexes(ContentTypeId type) const {
+    return map_.indexes(type);
+  }
+  uint64_t FillCount(ContentTypeId type) const { return map_.FillCount(type); }
+  bool IsLoaded(ContentTypeId type, const ObjectKey& key) const {
+    const MutexLock lock(map_.mutex());
+    return map_.IsLoaded(type, key);
+  }
+  Sequence LastForgotten(ContentTypeId type) const {
+    const MutexLock lock(map_.mutex());
+    return map_.LastForgotten(type);
+  }
+
+  LeaseHolder NewHolder() {
+    const MutexLock lock(map_.mutex());
+    return map_.NewHolder();
+  }
+  Lease TakeLease(ContentTypeId type, const ObjectKey& key, Lease lease) {
+    const MutexLock lock(map_.mutex());
+    return map_.TakeLease(type, key, lease);
+  }
+  Answered AnswerRow(ContentTypeId type, const ObjectKey& key, ObjectPtr row,
+                     LeaseHolder holder, Sequence began) {
+    const MutexLock lock(map_.mutex());
+    return map_.AnswerRow(type, key, std::move(row),
+                          {.holder = holder, .began = began});
+  }
+  Answered AnswerMissing(ContentTypeId type, const ObjectKey& key,
+                         LeaseHolder holder) {
+    const MutexLock lock(map_.mutex());
+    return map_.AnswerMissing(type, key, {.holder = holder});
+  }
+  std::optional<Lease> ReleaseLease(ContentTypeId type, const ObjectKey& key,
+                                    LeaseHolder holder) {
+    const MutexLock lock(map_.mutex());
+    return map_.ReleaseLease(type, key, holder);
+  }
+  void CoverList(const ListRequest& request, const ListParent& parent,
+                 const Extent& extent, Sequence began) {
+    const MutexLock lock(map_.mutex());
+    map_.CoverList(request, parent, extent, {.began = began});
+  }
+  void CoverCount(const ListRequest& request, const ListParent& parent,
+                  int64_t count, Sequence began) {
+    const MutexLock lock(map_.mutex());
+    map_.CoverCount(request, parent, count, {.began = began});
+  }
+
+  absl::Status CheckPut(ContentTypeId type, const void* object) const {
+    const MutexLock lock(map_.mutex());
+    return map_.CheckPut(type, object);
+  }
+  const void* Put(ContentTypeId type, const ObjectKey& key, ObjectPtr object) {
+    const MutexLock lock(map_.mutex());
+    return map_.Put(type, key, std::move(object));
+  }
+  const void* Prime(ContentTypeId type, const ObjectKey& key,
+                    ObjectPtr object) {
+    const MutexLock lock(map_.mutex());
+    return map_.Prime(type, key, std::move(object));
+  }
+  void Erase(ContentTypeId type, const ObjectKey& key) {
+    const MutexLock lock(map_.mutex());
+    map_.Erase(type, key);
+  }
+  void Invalidate(ContentTypeId type, const ObjectKey& key) {
+    const MutexLock lock(map_.mutex());
+    map_.Invalidate(type, key);
+  }
+  void Evict(ContentTypeId type, const ObjectKey& key) {
+    const MutexLock lock(map_.mutex());
+    map_.Evict(type, key);
+  }
+  void InvalidateType(ContentTypeId type) {
+    const MutexLock lock(map_.mutex());
+    map_.InvalidateType(type);
+  }
+  void InvalidateAll() {
+    const MutexLock lock(map_.mutex());
+    map_.InvalidateAll();
+  }
+
+  size_t object_count(ContentTypeId type) const {
+    const MutexLock lock(map_.mutex());
+    return map_.object_count(type);
+  }
+  size_t missing_count(ContentTypeId type) const {
+    const MutexLock lock(map_.mutex());
+    return map_.missing_count(type);
+  }
+  size_t stale_count(ContentTypeId type) const {
+    const MutexLock lock(map_.mutex());
+    return map_.stale_count(type);
+  }
+  size_t reader_count() const {
+    const MutexLock lock(map_.mutex());
+    return map_.reader_count();
+  }
+  size_t retired_count() const {
+    const MutexLock lock(map_.mutex());
+    return map_.retired_count();
+  }
+  std::vector<ObjectKey> Keys(ContentTypeId type) const {
+    const MutexLock lock(map_.mutex());
+    return map_.Keys(type);
+  }
+  void CheckInvariants() const {
+    const MutexLock lock(map_.mutex());
+    map_.CheckInvariants();
+  }
+
+ private:
+  IdentityMap map_;
+  std::optional<Sequence> began_;
+  std::multimap<Sequence, IdentityMap::Reader> readers_;
+};
+
 constexpr ContentTypeId kFirst{0};
 constexpr ContentTypeId kSecond{1};
 
@@ -135,7 +287,7 @@ class IdentityMapTest : public ::testing::TestWithParam<KeyKind> {
  protected:
   IdentityMapTest() {
     live_before_ = LiveNotes().size();
-    map_ = std::make_unique<IdentityMap>(schema_);
+    map_ = std::make_unique<LockedMap>(schema_);
   }
 
   ~IdentityMapTest() override {
@@ -181,7 +333,7 @@ class IdentityMapTest : public ::testing::TestWithParam<KeyKind> {
 
   NoteSchema schema_{GetParam()};
   size_t live_before_ = 0;
-  std::unique_ptr<IdentityMap> map_;
+  std::unique_ptr<LockedMap> map_;
 };
 
 INSTANTIATE_TEST_SUITE_P(KeyKinds, IdentityMapTest,
@@ -452,13 +604,14 @@ TEST_P(IdentityMapTest, UnaskedRowFillsAGapOnly) {
   map_->Invalidate(kFirst, Key(5));
   EXPECT_NE(AnswerRow(4, 7, holder, began).rejected, nullptr);
   EXPECT_EQ(FindNow(4), "unknown");
-  // So it is with one that was dropped, or all.
+  // So it is with one that was written and dropped since, or all.
   for (const bool all : {false, true}) {
     const Sequence later = map_->now();
     if (all) {
       map_->InvalidateType(kFirst);
     } else {
-      map_->Evict(kFirst, Key(0));
+      Put(5, 1);
+      map_->Evict(kFirst, Key(5));
     }
     EXPECT_NE(AnswerRow(4, 7, holder, later).rejected, nullptr);
     EXPECT_EQ(FindNow(4), "unknown");
@@ -557,7 +710,7 @@ TEST_P(IdentityMapTest, ReaderMustCloseFirst) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
   EXPECT_DEATH(
       {
-        IdentityMap map(schema_);
+        LockedMap map(schema_);
         map.OpenReader();
       },
       "a session outlives its cache");
@@ -633,20 +786,18 @@ class ChildrenTest : public ::testing::Test {
   // The keys of all versions that may point at the owner.
   std::vector<int64_t> Children(std::string_view reference, int64_t owner) {
     std::vector<int64_t> ids;
-    map_.indexes(kPet).ForEachChild(
-        Reference(reference), {kOwner, owner}, [&](const void* pet) {
-          ids.push_back(static_cast<const Pet*>(pet)->id);
-        });
+    for (const ObjectKey& key :
+         map_.indexes(kPet).ChildrenOf(Reference(reference), {kOwner, owner}))
+      ids.push_back(key.int64());
     std::sort(ids.begin(), ids.end());
     return ids;
   }
   std::vector<int64_t> Aged(int64_t age) {
     std::vector<int64_t> ids;
     const Scalar value = age;
-    map_.indexes(kPet).ForEachMatch(
-        schema_.Find<Pet>()->indexes()[1], {&value, 1}, [&](const void* pet) {
-          ids.push_back(static_cast<const Pet*>(pet)->id);
-        });
+    for (const ObjectKey& key : map_.indexes(kPet).Matches(
+             schema_.Find<Pet>()->indexes()[1], {&value, 1}))
+      ids.push_back(key.int64());
     std::sort(ids.begin(), ids.end());
     return ids;
   }
@@ -664,16 +815,15 @@ class ChildrenTest : public ::testing::Test {
   // As a reader that begins now.
   bool IsComplete(std::string_view reference, int64_t owner) const {
     return map_.indexes(kPet)
-               .coverage(Reference(reference))
-               .Find({kOwner, owner}, ListOrder(*schema_.Find<Pet>()),
-                     map_.now())
+               .FindExtent(Reference(reference), {kOwner, owner},
+                           ListOrder(*schema_.Find<Pet>()), map_.now(), 0)
                .kind == Extent::Kind::kComplete;
   }
 
   static constexpr ContentTypeId kOwner{0};
   static constexpr ContentTypeId kPet{1};
   const PetSchema schema_;
-  IdentityMap map_{schema_};
+  LockedMap map_{schema_};
 };
 
 TEST_F(ChildrenTest, AreFoundByTheirParents) {
@@ -783,6 +933,17 @@ TEST_F(ChildrenTest, NothingForgottenSinceIsCovered) {
   EXPECT_FALSE(IsComplete("owner", 3));
 }
 
+TEST_F(ChildrenTest, DroppedBetweenLoadsIsCoveredAgain) {
+  map_.EndLoad();
+  Put({1, "a", 7, Ref<Owner>(1)});
+  const Sequence began = map_.now();
+  map_.Evict(kPet, 1);
+  EXPECT_EQ(map_.LastForgotten(kPet), 0u);
+  EXPECT_EQ(Load({1, "a", 7, Ref<Owner>(1)}, began).rejected, nullptr);
+  Cover("owner", 1, began);
+  EXPECT_TRUE(IsComplete("owner", 1));
+}
+
 TEST_F(ChildrenTest, EvictedChildEndsItsOwnLists) {
   Put({1, "a", 7, Ref<Owner>(1), Ref<Owner>(2)});
   for (const int64_t owner : {1, 2}) {
@@ -835,9 +996,8 @@ TEST_F(ChildrenTest, InvalidatedTypeEndsItsLists) {
 
 TEST_F(ChildrenTest, CountsStandUntilAWrite) {
   const auto count = [&] {
-    return map_.indexes(kPet)
-        .coverage(Reference("owner"))
-        .FindCount({kOwner, 1}, map_.now());
+    return map_.indexes(kPet).FindCount(Reference("owner"), {kOwner, 1},
+                                        map_.now(), 0);
   };
   map_.CoverCount(Lists("owner"), {kOwner, 1}, 5, map_.now());
   EXPECT_EQ(count(), 5);
@@ -1128,9 +1288,14 @@ class ModelRun {
   }
 
   void Evict(ContentTypeId type, int key) {
+    const Sequence forgotten = LastForgotten(type);
+    const View before = map_.Find(type, Key(key), now_);
     map_.Evict(type, Key(key));
-    if (StoryOf(type, key).last().state != State::kUnknown)
-      Wrote(type, key, State::kUnknown, nullptr);
+    if (before.state == State::kUnknown) return;
+    ++now_;
+    StoryOf(type, key).Write(now_, State::kUnknown, nullptr);
+    // What was there before the load that is under way, it finds unchanged.
+    LastForgotten(type) = before.since > 0 ? now_ : forgotten;
   }
 
   void InvalidateType(ContentTypeId type) {
@@ -1261,7 +1426,7 @@ class ModelRun {
 
   const KeyKind kind_;
   NoteSchema schema_;
-  IdentityMap map_;
+  LockedMap map_;
   std::mt19937_64 random_;
 
   Sequence now_ = 0;

@@ -158,7 +158,7 @@ TEST_F(ListBatchTest, AnswerMayComeFromAnotherThread) {
     batch.Put(Apple{7, 90, Ref<Farm>(1)});
     std::move(batch).Finish();
   });
-  latch->Wait();
+  latch->Wait().IgnoreError();
   EXPECT_THAT(RowsOf(question), ElementsAre(7));
   loading.join();
 }

@@ -235,6 +235,9 @@ class ListModel {
       case 14:
         if (Reader* reader = Any()) Disturbed([&] { ReadSome(*reader); });
         return;
+      case 15:
+      case 16:
+        return ReadTheSame();
       default:
         return ReadAnew();
     }
@@ -419,6 +422,7 @@ class ListModel {
     source_.Calm();
     source_.Fail<Apple>(absl::OkStatus());
     failing_ = false;
+    if (Below(2) == 0) ReadTheSame();
   }
 
   // What is being loaded can't be read.
@@ -431,16 +435,21 @@ class ListModel {
 
   void ReadAnew() {
     Reader reader = NewReader();
-    Disturbed([&] {
-      for (int n = 1 + Below(2); n > 0; --n) ReadSome(reader);
-    });
+    Disturbed([&] { ReadSome(reader); });
+    ReadSome(reader);
     CheckViews(reader);
   }
 
-  void ReadSome(Reader& reader) {
-    const Question question = DrawQuestion();
+  void ReadSome(Reader& reader) { Read(reader, DrawQuestion()); }
+  void Read(Reader& reader, const Question& question) {
+    last_question_ = question;
     if (!question.is_plain() || Below(3) == 0) PrefetchFor(reader, question);
     Ask(reader, question);
+  }
+  // What was read last, in a session that begins now.
+  void ReadTheSame() {
+    Reader reader = NewReader();
+    Read(reader, last_question_);
   }
 
   Question DrawQuestion() {
@@ -689,6 +698,7 @@ class ListModel {
   bool failing_ = false;     // the loader fails
   bool within_ = false;      // a load
   bool prefetched_ = false;  // the question that is asked next
+  Question last_question_;
   std::list<Reader> readers_;
 };
 
@@ -701,7 +711,7 @@ TEST_P(ListModelTest, ListsAgreeWithTheDatabase) {
       given == nullptr ? GetParam() : std::strtoull(given, nullptr, 10);
   SCOPED_TRACE("POLYREF_TEST_SEED=" + std::to_string(seed));
   ListModel model(seed);
-  for (int step = 0; step < 1500 && !HasFatalFailure(); ++step) {
+  for (int step = 0; step < 3000 && !HasFatalFailure(); ++step) {
     SCOPED_TRACE("step " + std::to_string(step));
     model.Step();
     model.CheckInvariants();

@@ -893,13 +893,30 @@ TEST_P(WriteUnderWayTest, InvalidatedTypeKeepsTheListFromTheCache) {
                                    "2: lib.book.author of lib.author 1"));
 }
 
-TEST_P(WriteUnderWayTest, EvictedChildKeepsTheListFromTheCache) {
+TEST_P(WriteUnderWayTest, ListIsCachedThoughAChildIsEvicted) {
   Session reader = cache_.NewSession();
   EXPECT_NE(reader.Get(Ref<Book>(12)), nullptr);
   Calls();
   Meanwhile([&] { ASSERT_TRUE(cache_.Evict<Book>(12).ok()); });
   ExpectBooks(1, {11, 12, 13});
   EXPECT_THAT(ReadAnew(1), ElementsAre(11, 12, 13));
+  EXPECT_THAT(Calls(), ElementsAre("1: lib.book.author of lib.author 1"));
+}
+
+TEST_P(WriteUnderWayTest, NewChildIsNotLostToOthers) {
+  // All the loader finds is in memory already; what it does not find is not.
+  Session reader = cache_.NewSession();
+  for (const int64_t book : {11, 12, 13})
+    EXPECT_NE(reader.Get(Ref<Book>(book)), nullptr);
+  Calls();
+  Meanwhile([&] {
+    source_.Add<Book>({{14, 2010, Ref<Author>(1)}});
+    ASSERT_TRUE(cache_.Invalidate<Book>(14).ok());
+  });
+  EXPECT_EQ(Read(reader, 1), GetParam().before
+                                 ? std::vector<int64_t>({11, 12, 13, 14})
+                                 : std::vector<int64_t>({11, 12, 13}));
+  EXPECT_THAT(ReadAnew(1), ElementsAre(11, 12, 13, 14));
   EXPECT_THAT(Calls(), ElementsAre("1: lib.book.author of lib.author 1",
                                    "2: lib.book.author of lib.author 1"));
 }

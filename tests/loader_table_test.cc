@@ -1,9 +1,12 @@
 // LoaderTable, with FunctionLoaders in it.
 #include "polyref/loaders/loader_table.h"
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
+#include <latch>
 #include <memory>
+#include <optional>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -17,6 +20,7 @@
 #include "gtest/gtest.h"
 #include "polyref/cache/bulk_loader.h"
 #include "polyref/cache/cache_stats.h"
+#include "polyref/cache/executor.h"
 #include "polyref/cache/generic_ref.h"
 #include "polyref/cache/graph_cache.h"
 #include "polyref/cache/internal/batch_state.h"
@@ -192,7 +196,7 @@ TEST_F(LoaderTableTest, ExceptionOnAnotherThreadKeepsItsText) {
       Thrower thrower;
       cache_internal::LoadGuarded(thrower, LoadBatch(state));
     });
-    latch->Wait();
+    EXPECT_TRUE(latch->Wait().ok());
     EXPECT_EQ(state->status().message(), "the loader threw: boom");
     loading.join();
   }
@@ -235,6 +239,213 @@ TEST_F(LoaderTableTest, TypeWithoutLoaderNamesThoseThatHaveOne) {
             "FAILED_PRECONDITION: loading lib.book 1: there is no loader for "
             "lib.book; there are loaders for lib.user, lib.movie");
   EXPECT_EQ(session.Resolve(Ref<User>(1)).outcome(), Outcome::kMissing);
+}
+
+// ---- With an executor. ----
+
+// A loader of users and one of movies, the rest from tables: book 1, Emma.
+class ConcurrentLoadersTest : public ::testing::Test {
+ protected:
+  ConcurrentLoadersTest() { rest_.tables().Add<Book>({{1, "Emma"}}); }
+
+  // From now on rows of T are made up after `act`.
+  template <typename T>
+  void Add(std::function<void()> act, BatchLimits limits = {}) {
+    loaders_.Add<T>(FunctionLoader<T, int64_t>(
+        [act = std::move(act)](std::span<const int64_t> ids) {
+          act();
+          std::vector<T> rows;
+          for (const int64_t id : ids) rows.push_back({id, "found"});
+          return absl::StatusOr<std::vector<T>>(std::move(rows));
+        },
+        limits));
+  }
+
+  PrefetchReport FetchPage() {
+    absl::StatusOr<PrefetchReport> report =
+        session_.Prefetch(page_, Prefetch{"actor", "target", "object"});
+    EXPECT_TRUE(report.ok()) << report.status();
+    return report.ok() ? *std::move(report) : PrefetchReport();
+  }
+
+  GenericRef U(int64_t id) const { return schema_.RefTo<User>(id); }
+  GenericRef M(int64_t id) const { return schema_.RefTo<Movie>(id); }
+  GenericRef B(int64_t id) const { return schema_.RefTo<Book>(id); }
+
+  LibrarySchema schema_;
+  ScriptedSource rest_{schema_};
+  std::latch may_end_{1};  // outlives the pool's tasks
+  ThreadPool pool_{1};
+  LoaderTable loaders_{schema_, &rest_, &pool_};
+  GraphCache cache_{schema_, loaders_};
+  std::vector<Event> page_ = {{1, U(1), M(1)}};
+  Session session_ = cache_.NewSession();
+};
+
+TEST_F(ConcurrentLoadersTest, LoadersOfAWaveOverlap) {
+  std::latch both(2);
+  Add<User>([&] { both.arrive_and_wait(); });
+  Add<Movie>([&] { both.arrive_and_wait(); });
+  const PrefetchReport report = FetchPage();
+  EXPECT_EQ(report.batches(), 2);
+  EXPECT_EQ(report.loaded_rows(), 2);
+  EXPECT_EQ(session_.Get<User>(U(1))->name, "found");
+  EXPECT_EQ(session_.Get<Movie>(M(1))->title, "found");
+}
+
+TEST_F(ConcurrentLoadersTest, RestOverlapsTheLoaders) {
+  page_ = {{1, U(1), B(1)}};
+  std::latch both(2);
+  Add<User>([&] { both.arrive_and_wait(); });
+  rest_.On<Book>([&](LoadBatch batch) {
+    both.arrive_and_wait();
+    rest_.Answer(std::move(batch));
+  });
+  EXPECT_EQ(FetchPage().loaded_rows(), 2);
+}
+
+TEST_F(ConcurrentLoadersTest, ChunksOverlap) {
+  page_ = {{1, U(1), U(2)}};
+  std::latch both(2);
+  Add<User>([&] { both.arrive_and_wait(); }, {.max_keys = 1});
+  EXPECT_EQ(FetchPage().batches(), 2);
+}
+
+TEST_F(ConcurrentLoadersTest, BusyPoolIsNotWaitedFor) {
+  pool_.Run([&] { may_end_.wait(); });
+  const std::thread::id here = std::this_thread::get_id();
+  Add<User>([&] { EXPECT_EQ(std::this_thread::get_id(), here); });
+  Add<Movie>([&] { EXPECT_EQ(std::this_thread::get_id(), here); });
+  EXPECT_EQ(FetchPage().loaded_rows(), 2);
+  may_end_.count_down();
+}
+
+TEST_F(ConcurrentLoadersTest, InlineExecutorTakesTurns) {
+  InlineExecutor executor;
+  LoaderTable loaders(schema_, nullptr, &executor);
+  loaders.Add<User>(FunctionLoader<User, int64_t>(
+      [](std::span<const int64_t>) -> absl::StatusOr<std::vector<User>> {
+        return std::vector<User>{{1, "Ada"}};
+      }));
+  GraphCache cache(schema_, loaders);
+  Session session = cache.NewSession();
+  EXPECT_EQ(session.Get<User>(U(1))->name, "Ada");
+  EXPECT_EQ(session.Resolve(B(1)).outcome(), Outcome::kLoadError);
+}
+
+TEST_F(ConcurrentLoadersTest, LoadReturnsAfterItsLoaders) {
+  class Late : public BulkLoader {
+   public:
+    Late(std::latch& both, std::atomic<int>& returned)
+        : both_(both), returned_(returned) {}
+    void Load(LoadBatch batch) override {
+      both_.arrive_and_wait();
+      std::move(batch).Finish();
+      // The one on the pool takes its time.
+      for (int i = 0; std::this_thread::get_id() != here_ && i < 20'000; ++i)
+        std::this_thread::yield();
+      ++returned_;
+    }
+
+   private:
+    const std::thread::id here_ = std::this_thread::get_id();
+    std::latch& both_;
+    std::atomic<int>& returned_;
+  };
+  std::latch both(2);
+  std::atomic<int> returned = 0;
+  loaders_.Add<User>(Late(both, returned));
+  loaders_.Add<Movie>(Late(both, returned));
+  EXPECT_EQ(FetchPage().absent(), 2);
+  EXPECT_EQ(returned, 2);
+}
+
+TEST_F(ConcurrentLoadersTest, EachFailsAlone) {
+  page_ = {{1, U(1), M(1), B(1)}};
+  Add<User>([] { throw std::runtime_error("no service"); });
+  Add<Movie>([] {});
+  rest_.OnWave([](Wave) { throw 7; });
+  EXPECT_EQ(FetchPage().failed(), 2);
+  EXPECT_EQ(session_.Resolve(U(1)).status().ToString(),
+            "INTERNAL: loading lib.user 1: the loader threw: no service");
+  EXPECT_EQ(session_.Resolve(B(1)).status().ToString(),
+            "INTERNAL: loading lib.book 1: the source threw something that is "
+            "no std::exception");
+  EXPECT_EQ(session_.Get<Movie>(M(1))->title, "found");
+}
+
+// ---- Loaders that read, on the pool. ----
+
+// The thread that loads is kept busy by the rest, so that the loader of users
+// runs on the pool.
+class ReadingLoaderTest : public ConcurrentLoadersTest {
+ protected:
+  ReadingLoaderTest() {
+    page_ = {{1, U(1), B(1)}};
+    rest_.On<Book>([this](LoadBatch batch) {
+      rest_is_called_.count_down();
+      has_read_.wait();
+      rest_.Answer(std::move(batch));
+    });
+  }
+
+  // What the loader of users does.
+  void WhileLoading(std::function<void()> read) {
+    Add<User>([this, read = std::move(read)] {
+      rest_is_called_.wait();
+      EXPECT_NE(std::this_thread::get_id(), here_);
+      read();
+      has_read_.count_down();
+    });
+  }
+
+  const std::thread::id here_ = std::this_thread::get_id();
+  std::latch rest_is_called_{1};
+  std::latch has_read_{1};
+};
+
+TEST_F(ReadingLoaderTest, KeyOfTheSameWaveIsALoadError) {
+  WhileLoading([&] {
+    Session own = cache_.NewSession();
+    EXPECT_EQ(own.Resolve(B(1)).status().ToString(),
+              "FAILED_PRECONDITION: loading lib.book 1: a call that waits for "
+              "this one is loading it");
+  });
+  EXPECT_EQ(FetchPage().failed(), 0);
+  EXPECT_EQ(session_.Get<Book>(B(1))->title, "Emma");
+}
+
+TEST_F(ReadingLoaderTest, SessionThatAsksMayBeRead) {
+  Add<Movie>([] {});
+  WhileLoading([&] {
+    EXPECT_EQ(session_.Get<Movie>(M(1))->title, "found");
+    EXPECT_EQ(session_.Resolve(B(1)).outcome(), Outcome::kLoadError);
+  });
+  EXPECT_EQ(FetchPage().failed(), 0);
+  EXPECT_EQ(session_.Get<Book>(B(1))->title, "Emma");
+}
+
+TEST_F(ReadingLoaderTest, WhatOthersLoadIsNotWaitedFor) {
+  std::latch is_held(1);
+  std::optional<LoadBatch> held;
+  rest_.On<Movie>([&](LoadBatch batch) {
+    if (held) return rest_.Answer(std::move(batch));
+    held = std::move(batch);
+    is_held.count_down();
+  });
+  rest_.tables().Add<Movie>({{1, "Metropolis"}});
+  std::thread other([&] {
+    Session session = cache_.NewSession();
+    EXPECT_EQ(session.Get<Movie>(M(1))->title, "Metropolis");
+  });
+  is_held.wait();
+  WhileLoading([&] {
+    Session own = cache_.NewSession();
+    EXPECT_EQ(own.Get<Movie>(M(1))->title, "Metropolis");
+  });
+  EXPECT_EQ(FetchPage().failed(), 0);
+  rest_.Answer(*std::move(held));
+  other.join();
 }
 
 // ---- Lists, asked for by hand. ----

@@ -5,42 +5,56 @@
 #include <string>
 #include <vector>
 
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "polyref/cache/bulk_loader.h"
+#include "polyref/cache/cache_options.h"
 #include "polyref/cache/cache_stats.h"
 #include "polyref/cache/condition.h"
+#include "polyref/cache/executor.h"
 #include "polyref/cache/fetch_mode.h"
 #include "polyref/cache/generic_ref.h"
 #include "polyref/cache/graph_cache.h"
 #include "polyref/cache/index.h"
 #include "polyref/cache/list.h"
+#include "polyref/cache/load_trace.h"
 #include "polyref/cache/many.h"
 #include "polyref/cache/outcome.h"
 #include "polyref/cache/prefetch.h"
 #include "polyref/cache/schema.h"
 #include "polyref/cache/selection.h"
 #include "polyref/cache/session.h"
+#include "polyref/cache/transaction.h"
 #include "polyref/loaders/memory_source.h"
 
 // clang-format off
 // [readme]
 struct Tag      { int64_t id; std::string word; polyref::GenericRef on; };
-struct Author   { int64_t id; std::string name; };
 struct Director { int64_t id; std::string name; };
-struct Book     { int64_t id; std::string title; int64_t year; polyref::Ref<Author> author;
-                  polyref::Many<Tag> tags; };
 struct Movie    { int64_t id; std::string title; int64_t year; polyref::Ref<Director> director;
-                  polyref::Many<Tag> tags; };
+                  polyref::Many<Tag> tags = {}; };
+struct Shelf    { int64_t id; std::string name; };
+struct Author   { int64_t id; std::string name; polyref::Many<struct Book> books = {}; };
+struct Book     { int64_t id; std::string title; int64_t year; polyref::Ref<Author> author;
+                  polyref::Many<Tag> tags = {}; polyref::Many<Shelf> shelves = {}; };
+struct Placing  { int64_t id; polyref::Ref<Book> book; polyref::Ref<Shelf> shelf; };
 
 const polyref::Index by_title("by_title", &Book::title);
 
 void Define(polyref::Schema& schema) {
-  schema.Define<Author>("lib.author").Key("id", &Author::id).Field("name", &Author::name);
+  schema.Define<Shelf>("lib.shelf").Key("id", &Shelf::id).Field("name", &Shelf::name);
+  schema.Define<Author>("lib.author").Key("id", &Author::id).Field("name", &Author::name)
+      .HasMany("books", &Author::books, &Book::author, {.order_by = {"year"}});
   schema.Define<Director>("lib.director").Key("id", &Director::id).Field("name", &Director::name);
   schema.Define<Tag>("lib.tag").Key("id", &Tag::id).Field("word", &Tag::word)
       .GenericForeignKey("on", "type_id", "object_id", &Tag::on,
                          {.admissible = {"lib.book", "lib.movie"}});
   schema.Define<Book>("lib.book").Key("id", &Book::id).Field("title", &Book::title)
       .Field("year", &Book::year).ForeignKey("author", &Book::author)
-      .GenericRelation("tags", &Book::tags, &Tag::on, {.order_by = {"word"}}).Index(by_title);
+      .GenericRelation("tags", &Book::tags, &Tag::on, {.order_by = {"word"}})
+      .ManyToMany("shelves", &Book::shelves, &Placing::book, &Placing::shelf).Index(by_title);
+  schema.Define<Placing>("lib.placing").Key("id", &Placing::id)
+      .ForeignKey("book", &Placing::book).ForeignKey("shelf", &Placing::shelf);
   schema.Define<Movie>("lib.movie").Key("id", &Movie::id).Field("title", &Movie::title)
       .Field("year", &Movie::year).ForeignKey("director", &Movie::director)
       .GenericRelation("tags", &Movie::tags, &Tag::on, {.order_by = {"word"}});
@@ -50,9 +64,14 @@ void Define(polyref::Schema& schema) {
 void Fill(polyref::MemorySource& db, const std::vector<Tag>& tags) {
   db.Add<Author>({{1, "Stanislaw Lem"}, {2, "Ursula Le Guin"}});
   db.Add<Director>({{1, "Andrei Tarkovsky"}});
-  db.Add<Book>({{1, "Solaris", 1961, polyref::Ref<Author>(1), {}},
-                {2, "The Dispossessed", 1974, polyref::Ref<Author>(2), {}}});
-  db.Add<Movie>({{1, "Solaris", 1972, polyref::Ref<Director>(1), {}}});
+  db.Add<Book>({{1, "Solaris", 1961, polyref::Ref<Author>(1)},
+                {2, "The Dispossessed", 1974, polyref::Ref<Author>(2)},
+                {3, "The Invincible", 1964, polyref::Ref<Author>(1)}});
+  db.Add<Movie>({{1, "Solaris", 1972, polyref::Ref<Director>(1)}});
+  db.Add<Shelf>({{1, "classics"}, {2, "by the window"}});
+  db.Add<Placing>({{1, polyref::Ref<Book>(1), polyref::Ref<Shelf>(1)},
+                   {2, polyref::Ref<Book>(3), polyref::Ref<Shelf>(1)},
+                   {3, polyref::Ref<Book>(3), polyref::Ref<Shelf>(2)}});
   db.Add<Tag>(tags);
 }
 
@@ -94,7 +113,32 @@ void ShowNewBooks(polyref::GraphCache& cache, const std::vector<Tag>& tags, int6
   }
   std::cout << report->batches() << " calls\n";
 }
+// [/readme]
 
+// [readme]
+void ShowLists(polyref::GraphCache& cache, const std::vector<Author>& authors) {
+  polyref::Session session = cache.NewSession();
+  const auto report = session.Prefetch(
+      authors, {"books{count}", "books{order=-year;limit=1;as=newest}.shelves",
+                "books{order=-year;limit=1;offset=1;as=next}"});
+  for (const Author& author : authors) {
+    std::cout << author.name << ": " << session.Count(author, &Author::books).value_or(0) << "\n";
+    for (const Book& book : session.GetAll(author, &Author::books, "newest")) {
+      std::cout << "  " << book.title << ":";
+      for (const Shelf& shelf : session.GetAll(book, &Book::shelves)) {
+        std::cout << " [" << shelf.name << "]";
+      }
+      std::cout << "\n";
+    }
+    for (const Book& book : session.GetAll(author, &Author::books, "next")) {
+      std::cout << "  before that, " << book.title << "\n";
+    }
+  }
+  std::cout << report->batches() << " calls\n";
+}
+// [/readme]
+
+// [readme]
 void ShowWithoutAPlan(polyref::GraphCache& cache, const std::vector<Tag>& tags) {
   polyref::Session session = cache.NewSession({.fetch_mode = polyref::FetchMode::kPeers});
   if (!session.Adopt(tags).ok()) return;  // from here on: just read
@@ -110,6 +154,39 @@ void ShowWithoutAPlan(polyref::GraphCache& cache, const std::vector<Tag>& tags) 
                             return author.name == "Stanislaw Lem"; })
                           .From(tags);
   std::cout << solaris->year << ", " << by_lem->matches.size() << " tags on books by Lem\n";
+}
+// [/readme]
+
+// [readme]
+void Serve(const polyref::Schema& schema, polyref::Source& db, const std::vector<Tag>& tags) {
+  polyref::ThreadPool pool(4);  // outlives the cache
+  polyref::GraphCache cache(schema, db, {
+      .capacity_bytes = 256 << 20,
+      .types = {{"lib.author", {.time_to_live = absl::Hours(1),
+                                .refresh_ahead = absl::Minutes(5),
+                                .stale_if_error = absl::Hours(6)}},
+                {"lib.director", {.pinned = true}}},
+      .executor = &pool,
+      .trace = [](const polyref::LoadTrace& load) {
+        if (!load.status.ok()) std::cerr << load.ToString() << "\n";
+      }});
+
+  polyref::Session reader = cache.NewSession();  // one a request, on any thread
+  const auto report = reader.Prefetch(
+      tags, {"on.author"}, {.deadline = absl::Now() + absl::Seconds(5)});
+  std::cout << "in time: " << report->interrupted << ", " << report->batches() << " calls\n";
+
+  polyref::Session writer = cache.NewSession();
+  polyref::Transaction change(writer);  // save it to the database, too
+  (void)change.Put(Book{1, "Solaris (new translation)", 2011, polyref::Ref<Author>(1)});
+  (void)change.Erase<Movie>(1);
+  std::cout << "committed: " << change.Commit() << "\n";
+
+  polyref::Session next = cache.NewSession();
+  for (polyref::Session* session : {&reader, &next}) {
+    std::cout << session->Get<Book>(tags[0].on)->title << ", "
+              << OutcomeName(session->Resolve(tags[2].on).outcome()) << "\n";
+  }
 }
 // [/readme]
 // clang-format on
@@ -130,5 +207,8 @@ int main() {
   };
   show([&](polyref::GraphCache& cache) { ShowTags(cache, tags); });
   show([&](polyref::GraphCache& cache) { ShowNewBooks(cache, tags, 1970); });
+  const std::vector<Author> authors = {{1, "Stanislaw Lem"}};
+  show([&](polyref::GraphCache& cache) { ShowLists(cache, authors); });
   show([&](polyref::GraphCache& cache) { ShowWithoutAPlan(cache, tags); });
+  Serve(schema, db, tags);
 }

@@ -230,7 +230,7 @@ class SqliteSourceTest : public ::testing::Test {
       wave.loads.emplace_back(states.back());
     }
     source.Load(std::move(wave));
-    latch->Wait();
+    latch->Wait().IgnoreError();
     std::vector<Answered> answers;
     for (const auto& state : states) {
       answers.push_back(

@@ -52,6 +52,16 @@ def polyref_dependencies():
         url = "https://www.sqlite.org/2022/sqlite-amalgamation-3400100.zip",
     )
 
+    # Only for //cache:open_metrics, and of it only the package `core`. The name
+    # is the one that its own build files call it by.
+    maybe(
+        http_archive,
+        name = "com_github_jupp0r_prometheus_cpp",
+        sha256 = "593e028d401d3298eada804d252bc38d8cab3ea1c9e88bcd72095281f85e6d16",
+        strip_prefix = "prometheus-cpp-1.0.1",
+        url = "https://github.com/jupp0r/prometheus-cpp/archive/refs/tags/v1.0.1.tar.gz",
+    )
+
 def polyref_dev_dependencies():
     """What polyref's own tests, benchmarks and demo need on top."""
 
@@ -87,6 +97,16 @@ def polyref_dev_dependencies():
         sha256 = "aac0ab42108131ac5d3344a9db0fdf25c4db652296641955720a4fbe52334e22",
         strip_prefix = "CLI11-2.3.2",
         url = "https://github.com/CLIUtils/CLI11/archive/refs/tags/v2.3.2.tar.gz",
+    )
+
+    # Only for //bench:access_trace.
+    maybe(
+        http_archive,
+        name = "xz",
+        build_file = Label("//third_party:xz.BUILD"),
+        sha256 = "135c90b934aee8fbc0d467de87a05cb70d627da36abe518c357a873709e5b7d6",
+        strip_prefix = "xz-5.4.5",
+        url = "https://github.com/tukaani-project/xz/releases/download/v5.4.5/xz-5.4.5.tar.gz",
     )
 
     # 2023-02-15, branch master-with-bazel. For <openssl/sha.h> and <openssl/evp.h>.

@@ -21,6 +21,7 @@ packages=(
   libabsl-dev libboost-dev libsqlite3-dev
   libgtest-dev libgmock-dev libbenchmark-dev
   libcli11-dev nlohmann-json3-dev libssl-dev
+  prometheus-cpp-dev liblzma-dev
 )
 check_packages=(clang-14 clang-format libclang-rt-14-dev)
 

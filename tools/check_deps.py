@@ -20,9 +20,11 @@ RULES = [
     (re.compile(r"(?:gtest|gmock)/"), ["@com_google_googletest//:"]),
     (re.compile(r"benchmark/"), ["@com_github_google_benchmark//:"]),
     (re.compile(r"CLI/"), ["@cli11//:"]),
+    (re.compile(r"prometheus/"), ["@com_github_jupp0r_prometheus_cpp//core:"]),
     (re.compile(r"nlohmann/"), ["@nlohmann_json//:"]),
     (re.compile(r"openssl/"), ["@boringssl//:"]),
     (re.compile(r"sqlite3\.h"), ["@sqlite3//:"]),
+    (re.compile(r"lzma\.h"), ["@xz//:"]),
 ]
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*["<]([^">]+)[">]', re.MULTILINE)

@@ -10,9 +10,17 @@
 
 #include <exception>
 
+#include "absl/time/clock.h"
 #include "polyref/cache/internal/text.h"
 
 namespace polyref::cache_internal {
+namespace {
+
+absl::Status DeadlineIsOver() {
+  return absl::DeadlineExceededError("the deadline of the prefetch is over");
+}
+
+}  // namespace
 
 void WaveLatch::CountUp() {
   const MutexLock lock(mutex_);
@@ -26,9 +34,30 @@ void WaveLatch::CountDown() {
   if (--open_ == 0) done_.notify_all();
 }
 
-void WaveLatch::Wait() {
+absl::Status WaveLatch::Wait(const Patience& patience) {
   const MutexLock lock(mutex_);
-  while (open_ > 0) done_.wait(mutex_);
+  // The analysis does not see that the lock is held when it is called.
+  const auto is_done = [this]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+    return open_ == 0;
+  };
+  if (patience.deadline == absl::InfiniteFuture()) {
+    done_.wait(mutex_, patience.cancel, is_done);
+  } else {
+    done_.wait_until(mutex_, patience.cancel,
+                     absl::ToChronoTime(patience.deadline), is_done);
+  }
+  if (open_ == 0) return absl::OkStatus();
+  const absl::Status status = patience.Check();
+  // Woken a moment before the clock says so.
+  return status.ok() ? DeadlineIsOver() : status;
+}
+
+absl::Status Patience::Check() const {
+  if (cancel.stop_requested())
+    return absl::CancelledError("the prefetch was cancelled");
+  if (deadline != absl::InfiniteFuture() && absl::Now() >= deadline)
+    return DeadlineIsOver();
+  return absl::OkStatus();
 }
 
 void BatchState::Complete(absl::Status status) {
@@ -36,6 +65,7 @@ void BatchState::Complete(absl::Status status) {
   {
     const MutexLock lock(mutex_);
     status_ = std::move(status);
+    completed_ = absl::Now();
   }
   latch_->CountDown();
 }
@@ -45,6 +75,7 @@ void BatchState::Drop() {
   {
     const MutexLock lock(mutex_);
     dropped_ = true;
+    completed_ = absl::Now();
     unwinding_ = std::uncaught_exceptions() > 0;
     status_ = drop_reason_.ok() ? absl::InternalError(
                                       "the loader dropped its "
@@ -59,6 +90,16 @@ void BatchState::ExplainDrop(const absl::Status& reason) {
   if (!drop_reason_.ok() || (dropped_ && !unwinding_)) return;
   drop_reason_ = reason;
   if (dropped_) status_ = reason;
+}
+
+bool BatchState::is_complete() {
+  const MutexLock lock(mutex_);
+  return completed_ != absl::InfiniteFuture();
+}
+
+absl::Time BatchState::completed() {
+  const MutexLock lock(mutex_);
+  return completed_;
 }
 
 absl::Status BatchState::status() {

@@ -4,18 +4,33 @@
 
 #include <cstdint>
 #include <memory>
+#include <stop_token>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
+#include "absl/time/time.h"
 #include "polyref/cache/content_type.h"
 #include "polyref/cache/internal/mutex.h"
 #include "polyref/cache/key_list.h"
 #include "polyref/cache/list_request.h"
 
 namespace polyref::cache_internal {
+
+// How long somebody waits.
+struct Patience {
+  absl::Time deadline = absl::InfiniteFuture();
+  std::stop_token cancel = {};
+
+  // Whether it ends at all.
+  bool is_limited() const {
+    return deadline != absl::InfiniteFuture() || cancel.stop_possible();
+  }
+  // Cancelled or DeadlineExceeded if it is over already.
+  absl::Status Check() const;
+};
 
 // Counts the open batches of one wave down to none.
 class WaveLatch {
@@ -24,9 +39,9 @@ class WaveLatch {
 
   void CountUp();
   void CountDown();
-  // Returns when every batch is complete; what they wrote before is visible
-  // then.
-  void Wait();
+  // OK when every batch is complete; what they wrote before is visible then.
+  // Cancelled or DeadlineExceeded if that came first.
+  absl::Status Wait(const Patience& patience = {});
 
  private:
   Mutex mutex_;
@@ -70,8 +85,11 @@ class BatchState {
   // stands. Nothing happens if it gets an answer, or was dropped in peace.
   void ExplainDrop(const absl::Status& reason);
 
-  // What became of a complete batch as a whole.
+  // Whether it is complete; then what the holder wrote before is visible.
+  bool is_complete();
+  // What became of a complete batch as a whole, and when.
   absl::Status status();
+  absl::Time completed();
 
  private:
   const ContentType& type_;
@@ -81,6 +99,7 @@ class BatchState {
 
   Mutex mutex_;
   absl::Status status_ ABSL_GUARDED_BY(mutex_);
+  absl::Time completed_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteFuture();
   bool dropped_ ABSL_GUARDED_BY(mutex_) = false;
   bool unwinding_ ABSL_GUARDED_BY(mutex_) = false;  // dropped by an exception
   absl::Status drop_reason_ ABSL_GUARDED_BY(mutex_);

@@ -69,20 +69,25 @@ View LazyReader::Read(const ContentType& type, const ObjectKey& key,
       (failure != nullptr && !failure->under_way))
     return found;
   session_.CountUnplanned(NameOf(place, type), 1);
-  LoadAlone(type, key);
-  found = session_.Find(type.id(), key);
+  // What is loaded to be read once has not been read before: not to be looked
+  // up, which eviction would take for a second read.
+  const void* const loaded = LoadAlone(type, key);
+  found = loaded != nullptr ? View{State::kLoaded, loaded}
+                            : session_.Find(type.id(), key);
   // What no known object leads to, nobody asks the relations of.
   if (place && found.object != nullptr)
     session_.cohorts().Add(type, std::vector<const void*>{found.object});
   return found;
 }
 
-void LazyReader::LoadAlone(const ContentType& type, const ObjectKey& key) {
+const void* LazyReader::LoadAlone(const ContentType& type,
+                                  const ObjectKey& key) {
   WaveLoads loads;
   loads.types.push_back(
-      std::make_unique<TypeLoad>(session_, type, ++session_.cache().last_run));
-  loads.types[0]->Want(key);
+      std::make_unique<TypeLoad>(session_, type, session_.cache().NextRun()));
+  const std::optional<uint32_t> ordinal = loads.types[0]->Want(key);
   RunWave(session_, loads);
+  return ordinal ? loads.types[0]->object(*ordinal) : nullptr;
 }
 
 void LazyReader::LoadPeers(const Place& place) {
@@ -92,7 +97,7 @@ void LazyReader::LoadPeers(const Place& place) {
           *place.type, place.relation - place.type->relations().data()));
   if (peers.empty()) return;
   session_.CountUnplanned(NameOf(place, *place.type), peers.size());
-  RunOver(peers, session_.cache().StepPlan(*place.type, place.relation->name));
+  RunOver(peers, *session_.cache().StepPlan(*place.type, place.relation->name));
 }
 
 void LazyReader::LoadList(const SessionLists::Query& query,
@@ -117,19 +122,18 @@ void LazyReader::AddParents(const ListQuery& query, const ContentType& type,
   absl::flat_hash_set<ListParent> parents = {first};
   for (const void* peer : session_.cohorts().Of(type)) {
     ListParent parent = {type.id(), type.KeyOf(peer)};
-    if (QueryOf(*query.list, query.slot, query.count_only, parent) == query &&
+    if (*QueryOf(*query.list, query.slot, query.count_only, parent) == query &&
         parents.insert(parent).second && !IsRead(query, parent))
       objects.push_back(peer);
   }
 }
 
-const ListQuery& LazyReader::QueryOf(const ListRelation& list,
-                                     const std::string& slot, bool count,
-                                     const ListParent& parent) {
+SessionLists::Query LazyReader::QueryOf(const ListRelation& list,
+                                        const std::string& slot, bool count,
+                                        const ListParent& parent) {
   const SessionLists::Query* chosen =
       session_.lists().FindQuery(list, slot, count, parent);
-  return chosen != nullptr ? **chosen
-                           : *session_.cache().PlainQuery(list, count);
+  return chosen != nullptr ? *chosen : session_.cache().PlainQuery(list, count);
 }
 
 std::vector<const void*> LazyReader::Current(const ContentType& type,
@@ -197,12 +201,12 @@ void LazyReader::FollowRelation(const ContentType& type, size_t relation) {
   const std::vector<const void*> objects =
       Current(type, session_.cohorts().TakeUnfollowed(type, relation));
   if (objects.empty()) return;
-  const LoadPlan& plan =
+  const std::shared_ptr<const LoadPlan> plan =
       session_.cache().StepPlan(type, type.relations()[relation].name);
-  PlanRun run(session_, plan);
+  PlanRun run(session_, *plan);
   run.BeSilent();
   run.Start(SpanOf(objects));
-  AddMet(run, plan);
+  AddMet(run, *plan);
 }
 
 void LazyReader::FollowList(const ContentType& type, size_t list) {
@@ -216,7 +220,7 @@ void LazyReader::FollowList(const ContentType& type, size_t list) {
   for (const void* object : session_.cohorts().TakeUnfollowed(
            type, type.relations().size() + list)) {
     const ListParent parent = {type.id(), type.KeyOf(object)};
-    add(QueryOf(relation, "", /*count=*/false, parent), parent);
+    add(*QueryOf(relation, "", /*count=*/false, parent), parent);
     for (size_t slot = 1; slot < lists.slot_names().size(); ++slot) {
       const SessionLists::Query* query = lists.FindQuery(
           relation, lists.slot_names()[slot], /*count=*/false, parent);

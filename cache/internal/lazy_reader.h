@@ -54,15 +54,16 @@ class LazyReader {
   void FollowRelation(const ContentType& type, size_t relation);
   void FollowList(const ContentType& type, size_t list);
 
-  void LoadAlone(const ContentType& type, const ObjectKey& key);
+  // Returns the object; null if there is none.
+  const void* LoadAlone(const ContentType& type, const ObjectKey& key);
   void LoadPeers(const Place& place);
   // Adds the parents of other lists that are read by the same query, and are
   // not in memory.
   void AddParents(const ListQuery& query, const ContentType& type,
                   const ListParent& first, std::vector<const void*>& objects);
   // By which query the list is read: as was prefetched, or as it is declared.
-  const ListQuery& QueryOf(const ListRelation& list, const std::string& slot,
-                           bool count, const ListParent& parent);
+  SessionLists::Query QueryOf(const ListRelation& list, const std::string& slot,
+                              bool count, const ListParent& parent);
   // Those of `objects` that the session still sees.
   std::vector<const void*> Current(const ContentType& type,
                                    std::vector<const void*> objects);

@@ -49,6 +49,8 @@ class LeaseTable {
   void Void(const K& key) { leases_.erase(key); }
   void VoidAll() { leases_.clear(); }
 
+  size_t size() const { return leases_.size(); }
+
  private:
   absl::flat_hash_map<K, Lease> leases_;
 };

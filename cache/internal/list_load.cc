@@ -9,19 +9,12 @@
 
 #include <algorithm>
 #include <memory>
+#include <numeric>
 #include <utility>
 
 #include "polyref/cache/internal/reference.h"
 
 namespace polyref::cache_internal {
-
-ListLoad::~ListLoad() {
-  auto& under_way = session_.cache().lists_under_way;
-  for (const uint32_t ordinal : asked_) {
-    const auto it = under_way.find({request_.reference, parents_[ordinal]});
-    if (it != under_way.end() && it->second == wave_) under_way.erase(it);
-  }
-}
 
 uint32_t ListLoad::Want(const ListParent& parent) {
   const auto [it, is_new] =
@@ -30,24 +23,110 @@ uint32_t ListLoad::Want(const ListParent& parent) {
   return it->second;
 }
 
-void ListLoad::Start(uint64_t wave) {
-  wave_ = wave;
-  began_ = session_.cache().map.now();
+void ListLoad::Start(const std::shared_ptr<Flight>& flight, Sequence) {
+  const bool is_first = lists_.empty();
+  flight_ = flight;
+  asked_.clear();
+  joined_.clear();
+  flights_.clear();
   lists_.resize(parents_.size());
-  for (uint32_t i = 0; i < parents_.size(); ++i) {
-    const auto [it, is_new] = session_.cache().lists_under_way.try_emplace(
-        std::pair(request_.reference, parents_[i]), wave);
-    if (it->second == wave) {
-      asked_.push_back(i);
-      continue;
-    }
-    lists_[i].found.under_way = true;
-    lists_[i].found.status = absl::FailedPreconditionError(
-        "a call that waits for this one is loading it");
+  if (is_first) {
+    pending_.resize(parents_.size());
+    std::iota(pending_.begin(), pending_.end(), 0u);
+  }
+  for (const uint32_t ordinal : std::exchange(pending_, {})) {
+    if (!is_first && FindCovered(ordinal)) continue;
+    if (StartList(ordinal)) asked_.push_back(ordinal);
   }
   std::stable_sort(asked_.begin(), asked_.end(), [&](uint32_t a, uint32_t b) {
     return parents_[a].type < parents_[b].type;
   });
+}
+
+bool ListLoad::StartList(uint32_t ordinal) {
+  CacheState& cache = session_.cache();
+  const auto [it, is_new] = cache.lists_under_way.try_emplace(
+      std::pair(request_.reference, parents_[ordinal]),
+      CacheState::ListUnderWay{request_, flight_});
+  if (is_new) marked_.push_back(ordinal);
+  const std::shared_ptr<Flight>& other = it->second.flight;
+  if (other == flight_) return true;
+  if (other->IsCalledHere()) {
+    lists_[ordinal].found.under_way = true;
+    lists_[ordinal].found.status = absl::FailedPreconditionError(
+        "a call that waits for this one is loading it");
+    return false;
+  }
+  // What a condition left out is not known to the cache afterwards.
+  if (Flight::IsWithinCall() || request_.where ||
+      !it->second.request.SameLoad(request_))
+    return true;
+  other->Join();
+  cache.type(request_.child->id())
+      .coalesced.fetch_add(1, std::memory_order_relaxed);
+  joined_.push_back({ordinal, other});
+  if (std::find(flights_.begin(), flights_.end(), other) == flights_.end())
+    flights_.push_back(other);
+  return false;
+}
+
+bool ListLoad::FindCovered(uint32_t ordinal) {
+  if (request_.where) return false;
+  const ListParent& parent = parents_[ordinal];
+  const ContentTypeId child = request_.child->id();
+  const TypeIndexes& indexes = map_.indexes(child);
+  FoundList& found = lists_[ordinal].found;
+  if (request_.count_only) {
+    found.count = indexes.FindCount(*request_.reference, parent, map_.now(),
+                                    session_.time());
+    return found.count.has_value();
+  }
+  const Extent extent = indexes.FindExtent(
+      *request_.reference, parent, request_.order, map_.now(), session_.time());
+  if (extent.kind == Extent::Kind::kUnknown) return false;
+  const bool complete = extent.kind == Extent::Kind::kComplete;
+  size_t count = 0;
+  for (const ObjectKey& key : indexes.ChildrenOf(*request_.reference, parent)) {
+    // The session keeps seeing what it finds here.
+    const View view = session_.Find(child, key);
+    if (view.expired) return false;
+    if (view.object != nullptr &&
+        (complete || request_.order.Compare(view.object, *extent.place) <= 0))
+      ++count;
+  }
+  if (!complete && (request_.first == 0 || count < request_.first))
+    return false;
+  found.extent = extent;
+  return true;
+}
+
+bool ListLoad::TakeJoined(const absl::Status& status) {
+  for (const auto& [ordinal, flight] : std::exchange(joined_, {})) {
+    FoundList& found = lists_[ordinal].found;
+    const absl::Status* failure =
+        flight->FindList(request_.reference, parents_[ordinal]);
+    if (!status.ok()) {
+      found.status = status;
+    } else if (failure != nullptr) {
+      found.status = *failure;
+    } else {
+      pending_.push_back(ordinal);
+    }
+  }
+  return !pending_.empty();
+}
+
+void ListLoad::GiveUp(std::span<const uint32_t> ordinals,
+                      const absl::Status& status, BatchReport& report) {
+  report.status = status;
+  report.failed += static_cast<int64_t>(ordinals.size());
+  for (const uint32_t ordinal : ordinals) lists_[ordinal].found.status = status;
+}
+
+void ListLoad::End() {
+  auto& under_way = session_.cache().lists_under_way;
+  for (const uint32_t ordinal : std::exchange(marked_, {}))
+    under_way.erase(std::pair(request_.reference, parents_[ordinal]));
 }
 
 std::vector<ListParents> ListLoad::ParentsAt(
@@ -78,6 +157,7 @@ void ListLoad::AbsorbRows(ListBatchState& batch, TypeLoad& rows,
 
 void ListLoad::AbsorbRow(const ListBatchState& batch, ObjectPtr row,
                          TypeLoad& rows, BatchReport& report) {
+  map_.mutex().AssertHeld();
   ++report.rows;
   const std::optional<ListParent> parent =
       ParentOf(session_.cache().schema, *request_.reference, row.get());
@@ -88,8 +168,16 @@ void ListLoad::AbsorbRow(const ListBatchState& batch, ObjectPtr row,
   } else {
     Extend(*list, row.get());
   }
-  const bool in_map = rows.AbsorbListRow(std::move(row));
-  if (list != nullptr) list->all_in_map &= in_map;
+  const ObjectKey key = request_.child->KeyOf(row.get());
+  const std::optional<Sequence> since = rows.AbsorbListRow(std::move(row));
+  if (list == nullptr) return;
+  // What stands instead of the row may end before the list, and be elsewhere.
+  list->expires =
+      std::min(list->expires, map_.ExpiresAt(request_.child->id(), key));
+  list->all_in_map &= since.has_value();
+  // To readers from before a put during the load, its key may be unknown.
+  list->found.extent.as_of =
+      std::max(list->found.extent.as_of, since.value_or(0));
 }
 
 void ListLoad::Extend(ParentList& list, const void* row) const {
@@ -101,7 +189,7 @@ void ListLoad::Extend(ParentList& list, const void* row) const {
 
 void ListLoad::AbsorbEnd(ListBatchState& batch,
                          std::span<const uint32_t> ordinals,
-                         BatchReport& report) {
+                         const TypeLoad& rows, BatchReport& report) {
   report.status = batch.status();
   for (const uint32_t ordinal : ordinals) {
     lists_[ordinal].found.status = report.status;
@@ -116,8 +204,10 @@ void ListLoad::AbsorbEnd(ListBatchState& batch,
           "a count that is none");
     }
     if (lists_[ordinal].found.status.ok()) {
-      Conclude(parents_[ordinal], lists_[ordinal]);
+      Conclude(parents_[ordinal], lists_[ordinal], rows.loading());
     } else {
+      flight_->KeepList(request_.reference, parents_[ordinal],
+                        lists_[ordinal].found.status);
       ++report.failed;
     }
   }
@@ -147,23 +237,25 @@ void ListLoad::AbsorbCounts(ListBatchState& batch, BatchReport& report) {
   }
 }
 
-void ListLoad::Conclude(const ListParent& parent, ParentList& list) {
-  IdentityMap& map = session_.cache().map;
+void ListLoad::Conclude(const ListParent& parent, ParentList& list,
+                        const IdentityMap::Loading& loading) {
+  map_.mutex().AssertHeld();
   if (request_.count_only) {
     if (!request_.where)
-      map.CoverCount(request_, parent, *list.found.count, began_);
+      map_.CoverCount(request_, parent, *list.found.count, loading);
     return;
   }
-  if (request_.first == 0 || list.row_count < request_.first) {
-    list.found.extent = {Extent::Kind::kComplete, nullptr, map.now()};
-  } else {
-    list.found.extent = {
-        Extent::Kind::kUpTo,
-        std::make_shared<const ListOrder::Place>(*std::move(list.last)),
-        map.now()};
+  Extent& extent = list.found.extent;
+  extent.kind = Extent::Kind::kComplete;
+  extent.was_loaded = true;
+  if (request_.first > 0 && list.row_count >= request_.first) {
+    extent.kind = Extent::Kind::kUpTo;
+    extent.place =
+        std::make_shared<const ListOrder::Place>(*std::move(list.last));
   }
   if (list.all_in_map && !request_.where)
-    map.CoverList(request_, parent, list.found.extent, began_);
+    map_.CoverList(request_, parent, extent, loading, list.expires);
+  extent.as_of = map_.now();
 }
 
 ListLoad::ParentList* ListLoad::Find(const ListBatchState& batch,

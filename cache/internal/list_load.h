@@ -6,15 +6,19 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "polyref/cache/cache_stats.h"
 #include "polyref/cache/coverage.h"
+#include "polyref/cache/identity_map.h"
 #include "polyref/cache/internal/batch_state.h"
+#include "polyref/cache/internal/flight.h"
 #include "polyref/cache/internal/session_view.h"
 #include "polyref/cache/internal/type_load.h"
 #include "polyref/cache/list_request.h"
@@ -31,13 +35,11 @@ struct FoundList {
 };
 
 // Used once: Want any number of parents, let a wave run it, then read what was
-// found.
+// found. Thread-compatible; what says so needs the lock of the identity map.
 class ListLoad {
  public:
   ListLoad(SessionView& session, const ListRequest& request)
-      : session_(session), request_(request) {}
-  // Ends the marks of the lists that are under way.
-  ~ListLoad();
+      : session_(session), map_(session.cache().map), request_(request) {}
   ListLoad(const ListLoad&) = delete;
   ListLoad& operator=(const ListLoad&) = delete;
 
@@ -50,10 +52,14 @@ class ListLoad {
     return lists_[ordinal].found;
   }
 
-  // ---- For the wave. ----
+  // For which paths of a plan it is, for traces.
+  void set_path(std::string path) { path_ = std::move(path); }
+  const std::string& path() const { return path_; }
 
-  // The wave begins. `wave` numbers it.
-  void Start(uint64_t wave);
+  // ---- For the wave, which may take several rounds. ----
+
+  // A round begins, as TypeLoad::Start.
+  void Start(const std::shared_ptr<Flight>& flight, Sequence began);
   // The ordinals to ask for, those of one type side by side.
   std::span<const uint32_t> asked() const { return asked_; }
   // The parents at `ordinals`, of which there is at least one, by type.
@@ -67,36 +73,63 @@ class ListLoad {
   // before the next. The rows go through `rows`, which is for the child type.
   void AbsorbRows(ListBatchState& batch, TypeLoad& rows, BatchReport& report);
   void AbsorbEnd(ListBatchState& batch, std::span<const uint32_t> ordinals,
-                 BatchReport& report);
+                 const TypeLoad& rows, BatchReport& report);
+  // Nobody waits for these any more: they fail with `status`.
+  void GiveUp(std::span<const uint32_t> ordinals, const absl::Status& status,
+              BatchReport& report);
+  // The round is over: others find nothing under way.
+  void End();
+
+  const std::vector<std::shared_ptr<Flight>>& flights() const {
+    return flights_;
+  }
+  // As TypeLoad::TakeJoined.
+  bool TakeJoined(const absl::Status& status);
 
  private:
   struct ParentList {
     const ListBatchState* batch = nullptr;
     size_t row_count = 0;
     bool all_in_map = true;
+    Tick expires = kNeverExpires;          // when the first of its rows does
     bool is_wrong = false;                 // rows came instead of a count
     std::optional<ListOrder::Place> last;  // of a request for the first few
     FoundList found;
   };
 
+  struct Joined {
+    uint32_t ordinal;
+    std::shared_ptr<Flight> flight;
+  };
+
+  // Starts one list: returns whether it is to be asked for.
+  bool StartList(uint32_t ordinal);
+  // Takes what the cache knows of the list now, if it is enough.
+  bool FindCovered(uint32_t ordinal);
   void AbsorbRow(const ListBatchState& batch, ObjectPtr row, TypeLoad& rows,
                  BatchReport& report);
   void AbsorbStatuses(ListBatchState& batch, BatchReport& report);
   void AbsorbCounts(ListBatchState& batch, BatchReport& report);
   void Extend(ParentList& list, const void* row) const;
-  void Conclude(const ListParent& parent, ParentList& list);
+  void Conclude(const ListParent& parent, ParentList& list,
+                const IdentityMap::Loading& loading);
   // The list of that parent if `batch` is to answer for it, or null.
   ParentList* Find(const ListBatchState& batch, const ListParent& parent);
 
   SessionView& session_;
+  IdentityMap& map_;
   const ListRequest request_;
-  Sequence began_ = 0;
-  uint64_t wave_ = 0;
+  std::string path_;
   std::vector<ListParent> parents_;  // by ordinal
   absl::flat_hash_map<ListParent, uint32_t> ordinals_;
   // From the wave on.
+  std::shared_ptr<Flight> flight_;
   std::vector<ParentList> lists_;  // by ordinal
+  std::vector<uint32_t> pending_;  // to be started in the next round
   std::vector<uint32_t> asked_;
+  std::vector<uint32_t> marked_;  // as under way
+  std::vector<Joined> joined_;
+  std::vector<std::shared_ptr<Flight>> flights_;
 };
 
 }  // namespace polyref::cache_internal

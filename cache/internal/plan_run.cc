@@ -30,7 +30,7 @@ PlanRun::PlanRun(SessionState& session, const LoadPlan& plan)
     : session_(session),
       schema_(session.cache().schema),
       plan_(plan),
-      run_(++session.cache().last_run),
+      run_(session.cache().NextRun()),
       places_(plan.stops().size()),
       types_(schema_.types().size()),
       lists_(plan.loads().size()) {}
@@ -106,6 +106,7 @@ void PlanRun::Arrive(int32_t stop, ContentTypeId type_id, const ObjectKey& key,
     return;
   }
   const View view = session_.Find(type_id, key);
+  if (!silent_) session_.CountRead(type_id, view.state);
   if (view.state == State::kLoaded) {
     ++report_.hits;
     return Settle(stop, reference, view.object);
@@ -195,7 +196,13 @@ void PlanRun::RunWave(const std::vector<LoadPlan::Unit>& units) {
       loads.lists.push_back(std::move(lists_[unit - types_.size()]));
     }
   }
-  WaveReport report = cache_internal::RunWave(session_, loads);
+  // When it is over, all that is left fails without a call.
+  if (report_.interrupted.ok())
+    report_.interrupted = session_.patience().Check();
+  if (session_.cache().options.trace) NamePaths(loads, units);
+  WaveReport report = cache_internal::RunWave(
+      session_, loads, static_cast<int64_t>(report_.waves.size()) + 1);
+  if (report_.interrupted.ok()) report_.interrupted = loads.interrupted;
   if (!report.batches.empty()) report_.waves.push_back(std::move(report));
   for (size_t stop = 0; stop < places_.size(); ++stop) {
     const LoadPlan::Unit unit = plan_.stops()[stop].unit;
@@ -205,6 +212,19 @@ void PlanRun::RunWave(const std::vector<LoadPlan::Unit>& units) {
       TakeReferences(static_cast<int32_t>(stop), *type_of[unit]);
     if (list_of[unit] != nullptr)
       TakeLists(static_cast<int32_t>(stop), *list_of[unit]);
+  }
+}
+
+void PlanRun::NamePaths(const WaveLoads& loads,
+                        const std::vector<LoadPlan::Unit>& units) const {
+  size_t type = 0;
+  size_t list = 0;
+  for (const LoadPlan::Unit unit : units) {
+    if (unit < types_.size()) {
+      loads.types[type++]->set_path(plan_.PathsOf(unit));
+    } else {
+      loads.lists[list++]->set_path(plan_.PathsOf(unit));
+    }
   }
 }
 

@@ -89,6 +89,8 @@ class PlanRun {
                 bool whole = false);
 
   void RunWave(const std::vector<LoadPlan::Unit>& units);
+  void NamePaths(const WaveLoads& loads,
+                 const std::vector<LoadPlan::Unit>& units) const;
   void TakeReferences(int32_t stop, const TypeLoad& load);
   void TakeLists(int32_t stop, const ListLoad& load);
   std::vector<bool> WaitingStops() const;

@@ -14,6 +14,7 @@
 #include "boost/multi_index/member.hpp"
 #include "boost/multi_index/tag.hpp"
 #include "boost/multi_index_container.hpp"
+#include "polyref/cache/internal/heap_bytes.h"
 
 namespace polyref::cache_internal {
 
@@ -39,6 +40,13 @@ class SecondaryIndex {
 
   size_t size() const { return postings_.size(); }
 
+  // What one posting takes: its node, with two links for each of two tables,
+  // and its share of their buckets, of 8 bytes each at a load between a half
+  // and one.
+  static constexpr size_t BytesPerPosting() {
+    return HeapBytes(sizeof(Posting) + 4 * sizeof(void*)) + 2 * 12;
+  }
+
   // The hash under which the object stands; empty if it does not.
   std::optional<size_t> HashOf(const void* object) const {
     const auto it = postings_.get<ByObject>().find(object);
@@ -58,7 +66,7 @@ class SecondaryIndex {
     size_t operator()(size_t hash) const { return hash; }
   };
 
-  boost::multi_index_container<
+  using Postings = boost::multi_index_container<
       Posting,
       boost::multi_index::indexed_by<
           boost::multi_index::hashed_non_unique<
@@ -68,8 +76,9 @@ class SecondaryIndex {
           boost::multi_index::hashed_unique<
               boost::multi_index::tag<ByObject>,
               boost::multi_index::member<Posting, const void*,
-                                         &Posting::object>>>>
-      postings_;
+                                         &Posting::object>>>>;
+
+  Postings postings_;
 };
 
 }  // namespace polyref::cache_internal

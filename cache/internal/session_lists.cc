@@ -67,17 +67,17 @@ const SessionLists::Query* SessionLists::FindQuery(
 
 std::optional<Objects> SessionLists::FindLinks(const ListQuery& query,
                                                const ListParent& parent) {
-  Sequence as_of = 0;
-  const auto is_complete = [&](const Extent& extent) {
-    as_of = extent.as_of;
-    return extent.kind == Extent::Kind::kComplete;
+  std::optional<Objects> links;
+  const auto read = [&](const Extent& extent) {
+    if (extent.kind == Extent::Kind::kComplete)
+      links = ChildrenOf(query.load, parent, extent);
+    return links.has_value();
   };
   const Entry* entry = FindEntry(query, parent);
-  if ((entry == nullptr || !is_complete(entry->extent)) &&
-      !session_.FindExtent(query, parent, is_complete))
+  if ((entry == nullptr || !read(entry->extent)) &&
+      !session_.FindExtent(query, parent, read))
     return std::nullopt;
-  Objects links = ChildrenOf(query.load, parent, as_of);
-  Sort(query.load.order, links);
+  Sort(query.load.order, *links);
   return links;
 }
 
@@ -231,7 +231,9 @@ std::optional<Objects> SessionLists::ReadWithin(const ListQuery& query,
   if (extent.kind == Extent::Kind::kUnknown) return std::nullopt;
   if (!complete && (query.reach() == 0 || query.member_key != nullptr))
     return std::nullopt;
-  Objects members = ChildrenOf(query.load, parent, extent.as_of);
+  std::optional<Objects> children = ChildrenOf(query.load, parent, extent);
+  if (!children) return std::nullopt;
+  Objects members = *std::move(children);
   if (query.member_key != nullptr) {
     std::optional<Objects> behind = MembersOf(query, std::move(members));
     if (!behind) return std::nullopt;
@@ -257,23 +259,30 @@ std::optional<Objects> SessionLists::ReadWithin(const ListQuery& query,
   return members;
 }
 
-Objects SessionLists::ChildrenOf(const ListRequest& load,
-                                 const ListParent& parent, Sequence as_of) {
+std::optional<Objects> SessionLists::ChildrenOf(const ListRequest& load,
+                                                const ListParent& parent,
+                                                const Extent& extent) {
   const ContentType& child = *load.child;
   const Schema& schema = session_.cache().schema;
   Objects children;
-  const auto add = [&](const void* candidate) {
-    const View view =
-        session_.FindAsOf(child.id(), child.KeyOf(candidate), as_of);
+  bool any_expired = false;
+  const auto add = [&](const ObjectKey& key) {
+    const View view = session_.FindAsOf(child.id(), key, extent.as_of);
+    any_expired |= view.expired;
     if (view.object != nullptr &&
         ParentOf(schema, *load.reference, view.object) == parent)
       children.push_back(view.object);
   };
-  session_.cache()
-      .map.indexes(child.id())
-      .ForEachChild(*load.reference, parent, add);
-  if (const SecondaryIndex* own = OwnChildrenOf(load))
-    own->ForEach(absl::Hash<ListParent>()(parent), add);
+  for (const ObjectKey& key : session_.cache()
+                                  .map.indexes(child.id())
+                                  .ChildrenOf(*load.reference, parent))
+    add(key);
+  if (const SecondaryIndex* own = OwnChildrenOf(load)) {
+    own->ForEach(absl::Hash<ListParent>()(parent),
+                 [&](const void* object) { add(child.KeyOf(object)); });
+  }
+  // A load of this session would have renewed what is in the list still.
+  if (any_expired && !extent.was_loaded) return std::nullopt;
   // Several versions of a child lead to the one that is seen.
   std::sort(children.begin(), children.end());
   children.erase(std::unique(children.begin(), children.end()), children.end());

@@ -143,9 +143,11 @@ class SessionLists {
   std::optional<std::vector<const void*>> ReadWithin(const ListQuery& query,
                                                      const ListParent& parent,
                                                      const Extent& extent);
-  // All objects the session sees that point at `parent`, each once.
-  std::vector<const void*> ChildrenOf(const ListRequest& load,
-                                      const ListParent& parent, Sequence as_of);
+  // All objects the session sees that point at `parent`, each once; empty if
+  // the time of one of them is over.
+  std::optional<std::vector<const void*>> ChildrenOf(const ListRequest& load,
+                                                     const ListParent& parent,
+                                                     const Extent& extent);
   const SecondaryIndex* OwnChildrenOf(const ListRequest& load);
   // What links point at, in their order; empty if one of them is not known.
   std::optional<std::vector<const void*>> MembersOf(

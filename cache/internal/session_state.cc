@@ -23,6 +23,17 @@ void SessionState::SetWritten(ContentTypeId type, const ObjectKey& key,
   cohorts_.FollowAnew();
 }
 
+void SessionState::Stage(ContentTypeId type, const ObjectKey& key, View view) {
+  SessionView::Stage(type, key, view);
+  cohorts_.FollowAnew();
+}
+
+void SessionState::Unstage(ContentTypeId type, const ObjectKey& key,
+                           const void* object) {
+  SessionView::Unstage(type, key, object);
+  cohorts_.FollowAnew();
+}
+
 void SessionState::Refresh() {
   SessionView::Refresh();
   lists_.Clear();

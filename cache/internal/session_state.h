@@ -42,6 +42,8 @@ class SessionState : public SessionView {
   void Adopt(ContentTypeId type, RowSpan rows);
   // As SessionView; references may lead to other objects now.
   void SetWritten(ContentTypeId type, const ObjectKey& key, View view);
+  void Stage(ContentTypeId type, const ObjectKey& key, View view);
+  void Unstage(ContentTypeId type, const ObjectKey& key, const void* object);
   void Refresh();
 
   SessionLists& lists() { return lists_; }

@@ -1,14 +1,55 @@
 #include "polyref/cache/internal/session_view.h"
 
+#include <utility>
+
 #include "absl/container/flat_hash_set.h"
 
 namespace polyref::cache_internal {
 
 using State = IdentityMap::State;
 
+namespace {
+
+IdentityMap::Reader OpenReader(CacheState& cache, Tick time) {
+  cache.opened_sessions.fetch_add(1, std::memory_order_relaxed);
+  const MutexLock lock(cache.map.mutex());
+  return cache.map.OpenReader(time);
+}
+
+}  // namespace
+
+SessionView::SessionView(CacheState& cache) : SessionView(cache, cache.Now()) {}
+
+SessionView::SessionView(CacheState& cache, Tick time)
+    : cache_(cache),
+      reader_(OpenReader(cache, time)),
+      snapshot_(reader_.snapshot),
+      time_(time),
+      layers_(cache.schema.types().size()) {}
+
+SessionView::~SessionView() {
+  SumReads();
+  const MutexLock lock(cache_.map.mutex());
+  cache_.map.CloseReader(reader_);
+}
+
+void SessionView::SumReads() {
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    const auto [unknown, loaded, missing] = std::exchange(layers_[i].reads, {});
+    if (unknown + loaded + missing == 0) continue;
+    TypeState& type = cache_.types[i];
+    type.references.fetch_add(unknown + loaded + missing,
+                              std::memory_order_relaxed);
+    type.hits.fetch_add(loaded, std::memory_order_relaxed);
+    type.known_missing.fetch_add(missing, std::memory_order_relaxed);
+  }
+}
+
 void SessionView::Borrow(const SessionView& other) {
   snapshot_ = other.snapshot_;
+  time_ = other.time_;
   layers_ = other.layers_;
+  for (Layer& own : layers_) own.reads = {};
 }
 
 View SessionView::Find(ContentTypeId type, const ObjectKey& key) {
@@ -20,19 +61,17 @@ View SessionView::FindAsOf(ContentTypeId type, const ObjectKey& key,
   if (!layer(type).empty()) {
     if (const View* own = FindOwn(type, key)) return *own;
   }
-  const View view = cache_.map.Find(type, key, snapshot_);
-  if (view.state != State::kUnknown || snapshot_ == cache_.map.now())
-    return view;
+  const View view = cache_.map.Find(type, key, snapshot_, time_);
+  if (view.state != State::kUnknown || as_of <= snapshot_) return view;
   // Nothing was known when the session began; it takes what others have learned
   // or written since.
-  const View since = cache_.map.Find(type, key, cache_.map.now());
-  return since.since > as_of ? View() : Accept(type, key, since);
+  return Accept(type, key, cache_.map.Find(type, key, as_of, time_));
 }
 
 const View* SessionView::FindOwn(ContentTypeId type, const ObjectKey& key) {
   Layer& own = layer(type);
   if (!own.unindexed.empty()) IndexRows(cache_.schema.type(type), own);
-  for (const auto* views : {&own.writes, &own.rows, &own.views}) {
+  for (const auto* views : {&own.staged, &own.writes, &own.rows, &own.views}) {
     const auto it = views->find(key);
     if (it != views->end()) return &it->second;
   }
@@ -71,6 +110,38 @@ void SessionView::SetWritten(ContentTypeId type, const ObjectKey& key,
   ++layer(type).generation;
 }
 
+void SessionView::Stage(ContentTypeId type, const ObjectKey& key, View view) {
+  layer(type).staged.insert_or_assign(key, view);
+  ++layer(type).generation;
+}
+
+void SessionView::Unstage(ContentTypeId type, const ObjectKey& key,
+                          const void* object) {
+  auto& staged = layer(type).staged;
+  const auto it = staged.find(key);
+  if (it == staged.end() || it->second.object != object) return;
+  staged.erase(it);
+  ++layer(type).generation;
+}
+
+bool SessionView::IsAdopted(ContentTypeId type_id, const void* object) {
+  Layer& own = layer(type_id);
+  if (own.empty()) return false;
+  const ContentType& type = cache_.schema.type(type_id);
+  IndexRows(type, own);
+  const ObjectKey key = type.KeyOf(object);
+  for (const auto* views : {&own.staged, &own.rows}) {
+    const auto it = views->find(key);
+    if (it != views->end() && it->second.object == object) return true;
+  }
+  return false;
+}
+
+void SessionView::Own(std::shared_ptr<const void> object) {
+  const void* const owned = object.get();
+  kept_.emplace(owned, std::move(object));
+}
+
 View SessionView::Settle(ContentTypeId type, const ObjectKey& key, View view) {
   if (const View* own = FindOwn(type, key)) return *own;
   layer(type).views.insert_or_assign(key, view);
@@ -78,11 +149,16 @@ View SessionView::Settle(ContentTypeId type, const ObjectKey& key, View view) {
 }
 
 View SessionView::Keep(ContentTypeId type, const ObjectKey& key,
-                       ObjectPtr object) {
+                       std::shared_ptr<const void> object) {
   const void* const kept = object.get();
-  kept_.push_back(std::move(object));
+  kept_.emplace(kept, std::move(object));
   layer(type).kept.push_back(kept);
   return Settle(type, key, {State::kLoaded, kept, 0});
+}
+
+std::shared_ptr<const void> SessionView::FindKept(const void* object) const {
+  const auto it = kept_.find(object);
+  return it == kept_.end() ? nullptr : it->second;
 }
 
 View SessionView::Accept(ContentTypeId type, const ObjectKey& key, View view) {
@@ -103,16 +179,20 @@ const SessionView::Failure* SessionView::FindFailure(
   return it == failures.end() ? nullptr : &it->second;
 }
 
-const CoverageTable& SessionView::CoverageOf(const ListQuery& query) const {
+Extent SessionView::ExtentAt(const ListQuery& query, const ListParent& parent,
+                             Sequence at) const {
   return cache_.map.indexes(query.load.child->id())
-      .coverage(*query.load.reference);
+      .FindExtent(*query.load.reference, parent, query.order, at, time_);
 }
 
 std::optional<int64_t> SessionView::FindCount(const ListQuery& query,
                                               const ListParent& parent) const {
-  const CoverageTable& coverage = CoverageOf(query);
-  const std::optional<int64_t> count = coverage.FindCount(parent, snapshot_);
-  return count ? count : coverage.FindCount(parent, cache_.map.now());
+  const TypeIndexes& indexes = cache_.map.indexes(query.load.child->id());
+  const std::optional<int64_t> count =
+      indexes.FindCount(*query.load.reference, parent, snapshot_, time_);
+  return count ? count
+               : indexes.FindCount(*query.load.reference, parent,
+                                   cache_.map.now(), time_);
 }
 
 std::vector<const void*> SessionView::FindByIndex(
@@ -120,14 +200,16 @@ std::vector<const void*> SessionView::FindByIndex(
     std::span<const Scalar> values) {
   const ContentType& type = cache_.schema.type(type_id);
   std::vector<const void*> objects;
-  const auto add = [&](const void* candidate) {
-    const void* object = Find(type_id, type.KeyOf(candidate)).object;
+  const auto add = [&](const ObjectKey& key) {
+    const void* object = Find(type_id, key).object;
     if (object != nullptr && TypeIndexes::HasValues(index, object, values))
       objects.push_back(object);
   };
-  cache_.map.indexes(type_id).ForEachMatch(index, values, add);
+  for (const ObjectKey& key :
+       cache_.map.indexes(type_id).Matches(index, values))
+    add(key);
   ForEachOwnObject(type_id, [&](const void* object) {
-    if (TypeIndexes::HasValues(index, object, values)) add(object);
+    if (TypeIndexes::HasValues(index, object, values)) add(type.KeyOf(object));
   });
   return objects;
 }
@@ -135,9 +217,13 @@ std::vector<const void*> SessionView::FindByIndex(
 std::vector<const void*> SessionView::ObjectsInMemory(ContentTypeId type_id) {
   const ContentType& type = cache_.schema.type(type_id);
   absl::flat_hash_set<ObjectKey> keys;
-  const auto add = [&](const void* object) { keys.insert(type.KeyOf(object)); };
-  cache_.map.ForEachObject(type_id, add);
-  ForEachOwnObject(type_id, add);
+  {
+    const MutexLock lock(cache_.map.mutex());
+    const std::vector<ObjectKey> shared = cache_.map.Keys(type_id);
+    keys.insert(shared.begin(), shared.end());
+  }
+  ForEachOwnObject(
+      type_id, [&](const void* object) { keys.insert(type.KeyOf(object)); });
   std::vector<const void*> objects;
   for (const ObjectKey& key : keys) {
     if (const void* object = Find(type_id, key).object)
@@ -148,6 +234,7 @@ std::vector<const void*> SessionView::ObjectsInMemory(ContentTypeId type_id) {
 
 void SessionView::Refresh() {
   snapshot_ = cache_.map.now();
+  time_ = cache_.Now();
   for (const ContentType& type : cache_.schema.types()) {
     Layer& own = layer(type.id());
     ++own.generation;

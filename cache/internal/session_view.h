@@ -10,6 +10,7 @@
 #ifndef POLYREF_CACHE_INTERNAL_SESSION_VIEW_H_
 #define POLYREF_CACHE_INTERNAL_SESSION_VIEW_H_
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -23,6 +24,7 @@
 #include "absl/status/status.h"
 #include "polyref/cache/coverage.h"
 #include "polyref/cache/identity_map.h"
+#include "polyref/cache/internal/batch_state.h"
 #include "polyref/cache/internal/cache_state.h"
 #include "polyref/cache/internal/list_query.h"
 #include "polyref/cache/internal/row_span.h"
@@ -36,12 +38,8 @@ using View = IdentityMap::View;
 // Thread-compatible. Keys are canonical.
 class SessionView {
  public:
-  explicit SessionView(CacheState& cache)
-      : cache_(cache),
-        opened_(cache.map.OpenReader()),
-        snapshot_(opened_),
-        layers_(cache.schema.types().size()) {}
-  ~SessionView() { cache_.map.CloseReader(opened_); }
+  explicit SessionView(CacheState& cache);
+  ~SessionView();
 
   // Sees what `other` sees, from now on apart from it. Borrows from it: it must
   // outlive this one.
@@ -56,8 +54,8 @@ class SessionView {
   // not kUnknown. Cost: one hash lookup; two where the session's own layer has
   // entries for the type.
   View Find(ContentTypeId type, const ObjectKey& key);
-  // The same, but without what others have written after `as_of`, unless the
-  // session has read it already.
+  // The same, but as of that write where the session has not read it already
+  // and knew nothing when it began.
   View FindAsOf(ContentTypeId type, const ObjectKey& key, Sequence as_of);
 
   // From now on a reference to one of `rows` resolves to that row. Of two rows
@@ -69,12 +67,28 @@ class SessionView {
   // The session wrote this itself: it goes before all else.
   void SetWritten(ContentTypeId type, const ObjectKey& key, View view);
 
+  // What a transaction of this session would write: it goes before even that,
+  // until it is unstaged. The object stays where it is until then.
+  void Stage(ContentTypeId type, const ObjectKey& key, View view);
+  // Only if that object, null for none, was the last one to be staged.
+  void Unstage(ContentTypeId type, const ObjectKey& key, const void* object);
+
   // Sets what the session sees of a key, unless it has something of its own for
   // it already. Returns what it sees.
   View Settle(ContentTypeId type, const ObjectKey& key, View view);
 
+  // Whether the object is a row that was adopted, or one that is staged: not
+  // the session's, or not for ever.
+  bool IsAdopted(ContentTypeId type, const void* object);
+
+  // Owns an object from now on, that the session may have given out.
+  void Own(std::shared_ptr<const void> object);
+
   // Settles on an object that the map did not take, and owns it from now on.
-  View Keep(ContentTypeId type, const ObjectKey& key, ObjectPtr object);
+  View Keep(ContentTypeId type, const ObjectKey& key,
+            std::shared_ptr<const void> object);
+  // The owner of such an object; null if the session does not own it.
+  std::shared_ptr<const void> FindKept(const void* object) const;
 
   // Settles on what the map has, if the session could not see it otherwise: it
   // is from after its beginning.
@@ -88,6 +102,18 @@ class SessionView {
 
   // Whether the session sees writes up to that one.
   bool Sees(Sequence write) const { return write <= snapshot_; }
+  // When it began, by the cache's clock: what is past its time then, it loads
+  // again.
+  Tick time() const { return time_; }
+
+  // How long it waits for loads now.
+  const Patience& patience() const { return patience_; }
+  void set_patience(Patience patience) { patience_ = std::move(patience); }
+
+  // Counts a reference to the type that was resolved from memory, or not.
+  void CountRead(ContentTypeId type, IdentityMap::State state) {
+    ++layers_[static_cast<size_t>(type)].reads[static_cast<size_t>(state)];
+  }
 
   // ---- What lists and indexes are read from. ----
 
@@ -96,11 +122,9 @@ class SessionView {
   template <typename Accept>
   bool FindExtent(const ListQuery& query, const ListParent& parent,
                   Accept&& accept) const {
-    const CoverageTable& coverage = CoverageOf(query);
     const Sequence now = cache_.map.now();
-    return accept(coverage.Find(parent, query.order, snapshot_)) ||
-           (now != snapshot_ &&
-            accept(coverage.Find(parent, query.order, now)));
+    return accept(ExtentAt(query, parent, snapshot_)) ||
+           (now != snapshot_ && accept(ExtentAt(query, parent, now)));
   }
   // The same of a count.
   std::optional<int64_t> FindCount(const ListQuery& query,
@@ -110,7 +134,8 @@ class SessionView {
   // loaded but could not cache.
   bool HasOwnObjects(ContentTypeId type) const {
     const Layer& own = layers_[static_cast<size_t>(type)];
-    return !own.rows.empty() || !own.unindexed.empty() || !own.kept.empty();
+    return !own.rows.empty() || !own.unindexed.empty() || !own.kept.empty() ||
+           !own.staged.empty();
   }
   // Grows with each object that the map did not take.
   size_t kept_count() const { return kept_.size(); }
@@ -120,6 +145,8 @@ class SessionView {
     IndexRows(cache_.schema.type(type), own);
     for (const auto& [key, view] : own.rows) visit(view.object);
     for (const void* object : own.kept) visit(object);
+    for (const auto& [key, view] : own.staged)
+      if (view.object != nullptr) visit(view.object);
   }
 
   // The objects in memory, as this session sees them, that have these values in
@@ -145,21 +172,25 @@ class SessionView {
   void Refresh();
 
  private:
+  SessionView(CacheState& cache, Tick time);
+
   struct Layer {
     uint64_t generation = 1;
     std::vector<RowSpan> unindexed;
     RowSpan last_adopted;
     // The first that has a key decides.
+    absl::flat_hash_map<ObjectKey, View> staged;
     absl::flat_hash_map<ObjectKey, View> writes;
     absl::flat_hash_map<ObjectKey, View> rows;  // adopted
     absl::flat_hash_map<ObjectKey, View> views;
     absl::flat_hash_map<ObjectKey, Failure> failures;
+    std::array<int64_t, 3> reads = {};  // by what was known, since the last sum
     // Objects that the map did not take; kept_ owns them.
     std::vector<const void*> kept;
 
     bool empty() const {
       return views.empty() && rows.empty() && unindexed.empty() &&
-             writes.empty();
+             writes.empty() && staged.empty();
     }
   };
 
@@ -169,15 +200,20 @@ class SessionView {
   // What the layer says of the key, or null.
   const View* FindOwn(ContentTypeId type, const ObjectKey& key);
   void IndexRows(const ContentType& type, Layer& layer);
-  const CoverageTable& CoverageOf(const ListQuery& query) const;
+  Extent ExtentAt(const ListQuery& query, const ListParent& parent,
+                  Sequence at) const;
+  void SumReads();
 
   CacheState& cache_;
-  // The map keeps alive what was to be seen then.
-  const Sequence opened_;
-  // What the session sees of the map; later than opened_ after a Refresh.
+  // The map keeps alive what was to be seen when it was opened.
+  const IdentityMap::Reader reader_;
+  // What the session sees of the map, and when it began; later than reader_
+  // after a Refresh.
   Sequence snapshot_;
+  Tick time_;
+  Patience patience_;
   std::vector<Layer> layers_;  // by content type id
-  std::vector<ObjectPtr> kept_;
+  absl::flat_hash_map<const void*, std::shared_ptr<const void>> kept_;
 };
 
 }  // namespace polyref::cache_internal

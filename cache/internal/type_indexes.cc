@@ -5,6 +5,7 @@
 #include <string_view>
 #include <variant>
 
+#include "absl/hash/hash.h"
 #include "polyref/cache/internal/check.h"
 #include "polyref/cache/internal/reference.h"
 #include "polyref/cache/internal/text.h"
@@ -42,9 +43,13 @@ TypeIndexes::TypeIndexes(const Schema& schema, const ContentType& type)
       references_.back()->relation = &reference;
     }
   }
+  bytes_per_object_ = (references_.size() + matches_.size()) *
+                      SecondaryIndex::BytesPerPosting();
 }
 
 void TypeIndexes::Add(const void* object) {
+  if (!has_any()) return;
+  const WriterLock lock(mutex_);
   for (const auto& reference : references_) {
     const auto parent = ParentOf(schema_, *reference->relation, object);
     if (parent) reference->children.Add(HashOfParent(*parent), object);
@@ -54,21 +59,83 @@ void TypeIndexes::Add(const void* object) {
 }
 
 void TypeIndexes::Remove(const void* object) {
+  if (!has_any()) return;
+  const WriterLock lock(mutex_);
   for (const auto& reference : references_) reference->children.Remove(object);
   for (SecondaryIndex& matches : matches_) matches.Remove(object);
 }
 
+std::vector<ObjectKey> TypeIndexes::ChildrenOf(const Relation& reference,
+                                               const ListParent& parent) const {
+  std::vector<ObjectKey> keys;
+  const ReaderLock lock(mutex_);
+  Of(reference).children.ForEach(HashOfParent(parent), [&](const void* child) {
+    keys.push_back(type_.KeyOf(child));
+  });
+  return keys;
+}
+
+std::vector<ObjectKey> TypeIndexes::Matches(
+    const IndexDescription& index, std::span<const Scalar> values) const {
+  std::vector<ObjectKey> keys;
+  const ReaderLock lock(mutex_);
+  ForEachMatch(index, values, [&](const void* object) {
+    keys.push_back(type_.KeyOf(object));
+  });
+  return keys;
+}
+
+Extent TypeIndexes::FindExtent(const Relation& reference,
+                               const ListParent& parent, const ListOrder& order,
+                               Sequence at, Tick time) const {
+  const ReaderLock lock(mutex_);
+  return Of(reference).coverage.Find(parent, order, at, time);
+}
+
+std::optional<int64_t> TypeIndexes::FindCount(const Relation& reference,
+                                              const ListParent& parent,
+                                              Sequence at, Tick time) const {
+  const ReaderLock lock(mutex_);
+  return Of(reference).coverage.FindCount(parent, at, time);
+}
+
+void TypeIndexes::Cover(const ListRequest& request, const ListParent& parent,
+                        const Extent& extent, Sequence since, Tick expires,
+                        Sequence oldest) {
+  const WriterLock lock(mutex_);
+  CoverageTable& coverage = Of(*request.reference).coverage;
+  coverage.Sweep(oldest);
+  if (extent.kind == Extent::Kind::kComplete) {
+    coverage.SetComplete(parent, since, expires);
+  } else if (extent.kind == Extent::Kind::kUpTo) {
+    coverage.SetUpTo(parent, request.order, extent.place, since, expires);
+  }
+}
+
+void TypeIndexes::CoverCount(const ListRequest& request,
+                             const ListParent& parent, int64_t count,
+                             Sequence since, Tick expires) {
+  const WriterLock lock(mutex_);
+  Of(*request.reference).coverage.SetCount(parent, count, since, expires);
+}
+
 void TypeIndexes::Know(const ObjectKey& child, Sequence since) {
+  if (references_.empty()) return;
+  const WriterLock lock(mutex_);
   for (const auto& reference : references_)
     reference->coverage.Regain(child, since);
 }
 
 void TypeIndexes::Touch(Sequence now) {
+  if (references_.empty()) return;
+  const WriterLock lock(mutex_);
   for (const auto& reference : references_) reference->coverage.Touch(now);
 }
 
 void TypeIndexes::Forget(const ObjectKey& child, const void* object,
                          bool unchanged, Sequence now, Sequence oldest) {
+  if (references_.empty()) return;
+  const WriterLock lock(mutex_);
   for (const auto& reference : references_) {
     const bool stays = unchanged || reference->relation->immutable;
     if (object == nullptr || !stays) {
@@ -77,13 +144,29 @@ void TypeIndexes::Forget(const ObjectKey& child, const void* object,
       continue;
     }
     const auto parent = ParentOf(schema_, *reference->relation, object);
-    if (parent) reference->coverage.Leave(*parent, now);
+    if (parent) reference->coverage.Leave(*parent, now, oldest);
   }
 }
 
 void TypeIndexes::ForgetAll(Sequence now, Sequence oldest) {
+  if (references_.empty()) return;
+  const WriterLock lock(mutex_);
   for (const auto& reference : references_)
     reference->coverage.LoseAll(now, oldest);
+}
+
+size_t TypeIndexes::coverage_bytes() const {
+  if (references_.empty()) return 0;
+  const ReaderLock lock(mutex_);
+  size_t bytes = 0;
+  for (const auto& reference : references_)
+    bytes += reference->coverage.bytes();
+  return bytes;
+}
+
+void TypeIndexes::ClearCoverage() {
+  const WriterLock lock(mutex_);
+  for (const auto& reference : references_) reference->coverage.Clear();
 }
 
 std::vector<Scalar> TypeIndexes::ValuesOf(const IndexDescription& index,
@@ -102,11 +185,13 @@ const TypeIndexes::Reference* TypeIndexes::Find(
   return nullptr;
 }
 
-const TypeIndexes::Reference& TypeIndexes::Of(const Relation& reference) const {
-  const Reference* found = Find(reference);
-  POLYREF_CHECK(found != nullptr,
+TypeIndexes::Reference& TypeIndexes::Of(const Relation& reference) const {
+  const auto it = std::find_if(
+      references_.begin(), references_.end(),
+      [&](const auto& candidate) { return candidate->relation == &reference; });
+  POLYREF_CHECK(it != references_.end(),
                 "no list over " + type_.name() + "." + reference.name);
-  return *found;
+  return **it;
 }
 
 size_t TypeIndexes::HashOf(std::span<const Scalar> values) {
@@ -127,7 +212,15 @@ bool TypeIndexes::HasValues(const IndexDescription& index, const void* object,
   return true;
 }
 
+bool TypeIndexes::HasNull(const IndexDescription& index, const void* object) {
+  const std::vector<Scalar> values = ValuesOf(index, object);
+  return std::any_of(values.begin(), values.end(), [](const Scalar& value) {
+    return std::holds_alternative<std::monostate>(value);
+  });
+}
+
 void TypeIndexes::CheckInvariants(std::span<const void* const> objects) const {
+  const ReaderLock lock(mutex_);
   for (const auto& reference : references_) {
     size_t children = 0;
     for (const void* object : objects) {

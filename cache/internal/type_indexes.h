@@ -5,22 +5,29 @@
 #define POLYREF_CACHE_INTERNAL_TYPE_INDEXES_H_
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
-#include "absl/hash/hash.h"
+#include "absl/base/thread_annotations.h"
 #include "polyref/cache/content_type.h"
 #include "polyref/cache/coverage.h"
 #include "polyref/cache/field.h"
+#include "polyref/cache/internal/mutex.h"
+#include "polyref/cache/internal/open_readers.h"
 #include "polyref/cache/internal/secondary_index.h"
+#include "polyref/cache/list_order.h"
 #include "polyref/cache/list_request.h"
+#include "polyref/cache/object_key.h"
 #include "polyref/cache/schema.h"
 
 namespace polyref::cache_internal {
 
-// Thread-compatible. Borrows the schema. Cost of a change: two hash lookups for
-// each index.
+// What looks something up may run on any thread at any time; changes are made
+// by one thread at a time. Borrows the schema. Cost of a change: two hash
+// lookups for each index, and a lock if there is any.
 class TypeIndexes {
  public:
   TypeIndexes(const Schema& schema, const ContentType& type);
@@ -30,37 +37,48 @@ class TypeIndexes {
   void Add(const void* object);
   void Remove(const void* object);
 
-  // Calls visit(object) for all indexed objects that may point at `parent` by
-  // `reference`, and others that happen to have its hash. REQUIRES: `reference`
-  // is one that some list is the reverse of.
-  template <typename Visit>
-  void ForEachChild(const Relation& reference, const ListParent& parent,
-                    Visit&& visit) const {
-    Of(reference).children.ForEach(absl::Hash<ListParent>()(parent), visit);
-  }
+  // The keys of all indexed objects that may point at `parent` by `reference`,
+  // and of others that happen to have its hash; a key may come twice. REQUIRES:
+  // HasLists(reference).
+  std::vector<ObjectKey> ChildrenOf(const Relation& reference,
+                                    const ListParent& parent) const;
 
-  // Calls visit(object) for all indexed objects with those values. REQUIRES:
-  // the index is one of the type's, `values` as many as it has parts.
-  template <typename Visit>
-  void ForEachMatch(const IndexDescription& index,
-                    std::span<const Scalar> values, Visit&& visit) const {
-    const SecondaryIndex& matches = matches_[&index - type_.indexes().data()];
-    matches.ForEach(HashOf(values), [&](const void* object) {
-      if (HasValues(index, object, values)) visit(object);
+  // The keys of all indexed objects with those values; a key may come twice.
+  // REQUIRES: the index is one of the type's, `values` as many as it has parts.
+  std::vector<ObjectKey> Matches(const IndexDescription& index,
+                                 std::span<const Scalar> values) const;
+
+  // The key of an indexed object with those values for which is_it(object)
+  // holds. REQUIRES: as Matches; by the thread that makes changes.
+  template <typename IsIt>
+  std::optional<ObjectKey> FindMatch(const IndexDescription& index,
+                                     std::span<const Scalar> values,
+                                     IsIt&& is_it) const {
+    std::optional<ObjectKey> found;
+    const ReaderLock lock(mutex_);
+    ForEachMatch(index, values, [&](const void* object) {
+      if (is_it(object)) found = type_.KeyOf(object);
     });
+    return found;
   }
 
   // Whether some list is the reverse of the reference.
   bool HasLists(const Relation& reference) const {
     return Find(reference) != nullptr;
   }
-  // REQUIRES: HasLists(reference).
-  CoverageTable& coverage(const Relation& reference) {
-    return const_cast<Reference&>(Of(reference)).coverage;
-  }
-  const CoverageTable& coverage(const Relation& reference) const {
-    return Of(reference).coverage;
-  }
+
+  // ---- Coverage: see CoverageTable. REQUIRES: HasLists(reference). ----
+
+  Extent FindExtent(const Relation& reference, const ListParent& parent,
+                    const ListOrder& order, Sequence at, Tick time) const;
+  std::optional<int64_t> FindCount(const Relation& reference,
+                                   const ListParent& parent, Sequence at,
+                                   Tick time) const;
+  void Cover(const ListRequest& request, const ListParent& parent,
+             const Extent& extent, Sequence since, Tick expires,
+             Sequence oldest);
+  void CoverCount(const ListRequest& request, const ListParent& parent,
+                  int64_t count, Sequence since, Tick expires);
 
   // ---- What happens to coverage when the type's objects change. ----
 
@@ -75,12 +93,25 @@ class TypeIndexes {
               Sequence now, Sequence oldest);
   void ForgetAll(Sequence now, Sequence oldest);
 
+  // What is covered, in bytes. By the thread that makes changes.
+  size_t coverage_bytes() const;
+  // Forgets what is covered.
+  void ClearCoverage();
+
+  // What an object takes in these indexes, in bytes.
+  size_t BytesPerObject() const { return bytes_per_object_; }
+
   // The values of an index's parts in an object.
   static std::vector<Scalar> ValuesOf(const IndexDescription& index,
                                       const void* object);
 
   static bool HasValues(const IndexDescription& index, const void* object,
                         std::span<const Scalar> values);
+
+  // Whether one of the values is nothing: such an object is unique.
+  static bool HasNull(const IndexDescription& index, const void* object);
+
+  static size_t HashOf(std::span<const Scalar> values);
 
   // Ends the program unless the indexes hold exactly `objects`.
   void CheckInvariants(std::span<const void* const> objects) const;
@@ -92,12 +123,25 @@ class TypeIndexes {
     CoverageTable coverage;
   };
 
+  bool has_any() const { return !references_.empty() || !matches_.empty(); }
   const Reference* Find(const Relation& reference) const;
-  const Reference& Of(const Relation& reference) const;
-  static size_t HashOf(std::span<const Scalar> values);
+  Reference& Of(const Relation& reference) const;
+  template <typename Visit>
+  void ForEachMatch(const IndexDescription& index,
+                    std::span<const Scalar> values, Visit&& visit) const
+      ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
+    const SecondaryIndex& matches = matches_[&index - type_.indexes().data()];
+    matches.ForEach(HashOf(values), [&](const void* object) {
+      if (HasValues(index, object, values)) visit(object);
+    });
+  }
 
   const Schema& schema_;
   const ContentType& type_;
+  size_t bytes_per_object_ = 0;
+  // Held for what the two below point at. Which references and indexes there
+  // are does not change.
+  mutable SharedMutex mutex_;
   std::vector<std::unique_ptr<Reference>> references_;
   std::vector<SecondaryIndex> matches_;  // by position in type_.indexes()
 };

@@ -1,18 +1,24 @@
 // The way of a key: wanted (it gets an ordinal, its position in the load),
-// asked for (it gets a lease, and is in a batch), answered (once), read.
+// asked for (it gets a lease, and is in a batch) or joined (another load has
+// the lease), answered (once), read.
 //
 //  1. A key is in keys_ once; its ordinal is its position there.
 //  2. Every key is answered exactly once when the wave is over: by memory as
-//     the wave begins, by the first row for it in any batch, else by a failure,
-//     else as missing. So all rows of a wave are absorbed first, then its
-//     failures, then what is left; an answer that contradicts an earlier one
-//     changes nothing.
-//  3. After the wave no lease of this load is left.
+//     a round begins, by the first row for it in any batch, else by a failure,
+//     else as missing, or by the flight it joined. So all rows of a round are
+//     absorbed first, then its failures, then what is left; an answer that
+//     contradicts an earlier one changes nothing.
+//  3. After a round no lease of this load is left.
 //
 // A lease can be gone when its answer comes: the key was written to meanwhile.
-// The answer then reaches this session alone.
+// The answer then reaches this session, and those that joined the flight, and
+// is not cached.
+//
+// A read from within a loader's call waits for nobody: what others are loading
+// it asks for itself, without a lease.
 #include "polyref/cache/internal/type_load.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace polyref::cache_internal {
@@ -23,17 +29,10 @@ TypeLoad::TypeLoad(SessionView& session, const ContentType& type, uint64_t run)
     : session_(session),
       map_(session.cache().map),
       type_(type),
+      sums_(session.cache().type(type.id())),
       run_(run),
-      holder_(map_.NewHolder()),
       filled_(map_.FillCount(type.id())),
       keys_(type.key().kind) {}
-
-TypeLoad::~TypeLoad() {
-  for (const uint32_t ordinal : asked_) {
-    if (!results_[ordinal].answered)
-      map_.ReleaseLease(type_.id(), keys_[ordinal], holder_);
-  }
-}
 
 std::optional<uint32_t> TypeLoad::Want(const ObjectKey& key) {
   const SessionView::Failure* failure = session_.FindFailure(type_.id(), key);
@@ -44,31 +43,137 @@ std::optional<uint32_t> TypeLoad::Want(const ObjectKey& key) {
   return it->second;
 }
 
-void TypeLoad::Start() {
-  began_ = map_.now();
+void TypeLoad::Start(const std::shared_ptr<Flight>& flight, Sequence began) {
+  map_.mutex().AssertHeld();
+  const bool is_first = results_.empty();
+  // Whether anything became known since the session was asked.
+  const bool any_filled = !is_first || map_.FillCount(type_.id()) != filled_;
+  flight_ = flight;
+  began_ = began;
+  now_ = session_.cache().Now();
+  asked_.clear();
+  joined_.clear();
+  flights_.clear();
+  if (keys_.size() == 0) return;
+  holder_ = map_.NewHolder();
+  session_.cache().flights.emplace(holder_, flight);
   results_.resize(keys_.size());
-  asked_.reserve(keys_.size());
-  const bool any_filled = map_.FillCount(type_.id()) != filled_;
-  for (uint32_t ordinal = 0; ordinal < keys_.size(); ++ordinal) {
-    const ObjectKey key = keys_[ordinal];
-    if (any_filled) {
-      const View view = session_.Find(type_.id(), key);
-      if (view.state != State::kUnknown) {
-        results_[ordinal] = {true, view.object};
-        continue;
-      }
-    }
-    if (map_.TakeLease(type_.id(), key, {holder_, ordinal}).holder == holder_) {
+  if (is_first) {
+    asked_.reserve(keys_.size());
+    for (uint32_t ordinal = 0; ordinal < keys_.size(); ++ordinal)
+      if (StartKey(ordinal, keys_[ordinal], any_filled))
+        asked_.push_back(ordinal);
+    return;
+  }
+  for (const uint32_t ordinal : std::exchange(pending_, {}))
+    if (StartKey(ordinal, keys_[ordinal], any_filled))
       asked_.push_back(ordinal);
-      continue;
+}
+
+bool TypeLoad::StartKey(uint32_t ordinal, const ObjectKey& key,
+                        bool any_filled) {
+  map_.mutex().AssertHeld();
+  // What was evicted and is held by a reader needs no load.
+  any_filled |= map_.Revive(type_.id(), key, session_.time());
+  if (any_filled && !renew_) {
+    const View view = session_.Find(type_.id(), key);
+    if (view.state != State::kUnknown) {
+      results_[ordinal] = {true, view.object};
+      return false;
     }
+  }
+  if (sums_.retry_at.load(std::memory_order_relaxed) > now_ &&
+      ServeStale(ordinal, key))
+    return false;
+  const LeaseHolder holder =
+      map_.TakeLease(type_.id(), key, {holder_, ordinal}).holder;
+  if (holder == holder_) return true;
+  const std::shared_ptr<Flight>& other =
+      session_.cache().flights.find(holder)->second;
+  if (other == flight_ || other->IsCalledHere()) {
     session_.SetFailure(type_.id(), key,
                         {run_,
                          absl::FailedPreconditionError(
                              "a call that waits for this one is loading it"),
                          true});
     results_[ordinal].answered = true;
+    return false;
   }
+  if (Flight::IsWithinCall()) return true;
+  if (renew_) {
+    // It comes anyway. A renewal has a thread of the executor, and the load may
+    // be queued behind it.
+    results_[ordinal].answered = true;
+    return false;
+  }
+  JoinFlight(ordinal, other);
+  return false;
+}
+
+void TypeLoad::JoinFlight(uint32_t ordinal,
+                          const std::shared_ptr<Flight>& flight) {
+  flight->Join();
+  sums_.coalesced.fetch_add(1, std::memory_order_relaxed);
+  joined_.push_back({ordinal, flight});
+  if (std::find(flights_.begin(), flights_.end(), flight) == flights_.end())
+    flights_.push_back(flight);
+}
+
+bool TypeLoad::TakeJoined(const absl::Status& status) {
+  for (const auto& [ordinal, flight] : std::exchange(joined_, {})) {
+    const ObjectKey key = keys_[ordinal];
+    const View view = session_.Find(type_.id(), key);
+    if (view.state != State::kUnknown) {
+      results_[ordinal] = {true, view.object};
+    } else if (!status.ok()) {
+      session_.SetFailure(type_.id(), key, {run_, status});
+      results_[ordinal].answered = true;
+    } else if (const Flight::Answer* answer = flight->Find(type_.id(), key)) {
+      TakeAnswer(ordinal, key, *answer);
+    } else {
+      pending_.push_back(ordinal);
+    }
+  }
+  return !pending_.empty();
+}
+
+void TypeLoad::TakeAnswer(uint32_t ordinal, const ObjectKey& key,
+                          const Flight::Answer& answer) {
+  results_[ordinal].answered = true;
+  if (!answer.status.ok()) {
+    session_.SetFailure(type_.id(), key, {run_, answer.status});
+  } else if (answer.object == nullptr) {
+    session_.Settle(type_.id(), key, {State::kMissing, nullptr, 0});
+  } else {
+    results_[ordinal].object =
+        session_.Keep(type_.id(), key, answer.object).object;
+  }
+}
+
+void TypeLoad::GiveUp(std::span<const uint32_t> ordinals,
+                      const absl::Status& status, BatchReport& report) {
+  map_.mutex().AssertHeld();
+  report.status = status;
+  for (const uint32_t ordinal : ordinals) {
+    if (results_[ordinal].answered) continue;
+    // Those who joined are not tired yet: they ask again.
+    const ObjectKey key = keys_[ordinal];
+    map_.ReleaseLease(type_.id(), key, holder_);
+    session_.SetFailure(type_.id(), key, {run_, status});
+    results_[ordinal].answered = true;
+    ++report.failed;
+  }
+}
+
+bool TypeLoad::ServeStale(uint32_t ordinal, const ObjectKey& key) {
+  map_.mutex().AssertHeld();
+  if (sums_.stale_if_error == 0) return false;
+  const View stale =
+      map_.FindStale(type_.id(), key, session_.time(), sums_.stale_if_error);
+  if (stale.state == State::kUnknown) return false;
+  sums_.stale_served.fetch_add(1, std::memory_order_relaxed);
+  results_[ordinal] = {true, session_.Settle(type_.id(), key, stale).object};
+  return true;
 }
 
 void TypeLoad::AbsorbRows(BatchState& batch, BatchReport& report) {
@@ -107,10 +212,11 @@ void TypeLoad::AbsorbAbsences(BatchState& batch,
 }
 
 void TypeLoad::AbsorbRow(ObjectPtr row, BatchReport& report) {
+  map_.mutex().AssertHeld();
   ++report.rows;
   const ObjectKey key = type_.KeyOf(row.get());
   IdentityMap::Answered answered =
-      map_.AnswerRow(type_.id(), key, std::move(row), holder_, began_);
+      map_.AnswerRow(type_.id(), key, std::move(row), loading());
   const std::optional<uint32_t> ordinal =
       answered.ordinal ? answered.ordinal : FindOrdinal(key);
   if (!ordinal || results_[*ordinal].answered) {
@@ -120,11 +226,14 @@ void TypeLoad::AbsorbRow(ObjectPtr row, BatchReport& report) {
   View view = answered.view;
   const bool written_since =
       view.state != State::kLoaded || !session_.Sees(view.since);
-  if (!answered.ordinal && written_since) {
-    view = session_.Keep(type_.id(), key, std::move(answered.rejected));
+  if (answered.rejected != nullptr && !answered.ordinal && written_since) {
+    const std::shared_ptr<const void> row = std::move(answered.rejected);
+    flight_->Keep(type_.id(), key, {row, absl::OkStatus()});
+    view = session_.Keep(type_.id(), key, row);
   } else {
     view = session_.Accept(type_.id(), key, view);
   }
+  if (renew_) sums_.renewed.fetch_add(1, std::memory_order_relaxed);
   results_[*ordinal] = {true, view.object};
 }
 
@@ -143,35 +252,45 @@ void TypeLoad::AbsorbFailure(const ObjectKey& key, const absl::Status& status,
 
 void TypeLoad::FailOrdinal(uint32_t ordinal, const ObjectKey& key,
                            const absl::Status& status, BatchReport& report) {
+  map_.mutex().AssertHeld();
   map_.ReleaseLease(type_.id(), key, holder_);
+  ++report.failed;
+  if (sums_.stale_if_error > 0) {
+    sums_.retry_at.store(now_ + sums_.back_off, std::memory_order_relaxed);
+    if (ServeStale(ordinal, key)) return;
+  }
+  flight_->Keep(type_.id(), key, {nullptr, status});
   session_.SetFailure(type_.id(), key, {run_, status});
   results_[ordinal].answered = true;
-  ++report.failed;
 }
 
 void TypeLoad::AbsorbMissing(uint32_t ordinal) {
+  map_.mutex().AssertHeld();
   const ObjectKey key = keys_[ordinal];
   const IdentityMap::Answered answered =
-      map_.AnswerMissing(type_.id(), key, holder_);
+      map_.AnswerMissing(type_.id(), key, loading());
   if (answered.ordinal) {
     session_.Accept(type_.id(), key, answered.view);
   } else {
+    flight_->Keep(type_.id(), key, {nullptr, absl::OkStatus()});
     session_.Settle(type_.id(), key, {State::kMissing, nullptr, 0});
   }
   results_[ordinal].answered = true;
 }
 
-bool TypeLoad::AbsorbListRow(ObjectPtr row) {
+std::optional<Sequence> TypeLoad::AbsorbListRow(ObjectPtr row) {
+  map_.mutex().AssertHeld();
   const ObjectKey key = type_.KeyOf(row.get());
   IdentityMap::Answered answered =
-      map_.AnswerRow(type_.id(), key, std::move(row), holder_, began_);
+      map_.AnswerRow(type_.id(), key, std::move(row), loading());
   View view = session_.Find(type_.id(), key);
-  if (view.state == State::kUnknown)
+  if (view.state == State::kUnknown && answered.rejected != nullptr)
     view = session_.Keep(type_.id(), key, std::move(answered.rejected));
   const std::optional<uint32_t> ordinal = FindOrdinal(key);
   if (ordinal && !results_[*ordinal].answered)
     results_[*ordinal] = {true, view.object};
-  return answered.view.state != State::kUnknown;
+  if (answered.view.state == State::kUnknown) return std::nullopt;
+  return answered.view.since;
 }
 
 std::optional<uint32_t> TypeLoad::FindOrdinal(const ObjectKey& key) const {

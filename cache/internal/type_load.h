@@ -9,12 +9,15 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "polyref/cache/cache_stats.h"
 #include "polyref/cache/internal/batch_state.h"
+#include "polyref/cache/internal/flight.h"
 #include "polyref/cache/internal/session_view.h"
 #include "polyref/cache/key_list.h"
 
@@ -23,12 +26,11 @@ namespace polyref::cache_internal {
 // The keys of one content type that one session wants loaded; then the objects.
 //
 // Used once: Want any number of keys, let a wave run it, then read the objects.
+// Thread-compatible; what says so needs the lock of the identity map.
 class TypeLoad {
  public:
   // `run` numbers the prefetch or read that this is part of.
   TypeLoad(SessionView& session, const ContentType& type, uint64_t run);
-  // Gives back the leases that got no answer.
-  ~TypeLoad();
   TypeLoad(const TypeLoad&) = delete;
   TypeLoad& operator=(const TypeLoad&) = delete;
 
@@ -36,46 +38,84 @@ class TypeLoad {
   // Returns its ordinal; empty if it failed in this run already.
   std::optional<uint32_t> Want(const ObjectKey& key);
 
+  // What is leased replaces what is known: a renewal.
+  void BeRenewal() { renew_ = true; }
+  // For which paths of a plan it is, for traces.
+  void set_path(std::string path) { path_ = std::move(path); }
+
   const ContentType& type() const { return type_; }
   const KeyList& keys() const { return keys_; }
+  const std::string& path() const { return path_; }
 
   // The object of a key after the wave; null if it has none.
   const void* object(uint32_t ordinal) const {
     return results_[ordinal].object;
   }
 
-  // ---- For the wave. ----
+  // ---- For the wave, which may take several rounds. ----
 
-  // The wave begins: takes the leases. A key that has become known meanwhile is
-  // answered at once. One that a load under way holds, which can only be one
-  // that waits for this one, fails. Those left are to be asked for.
-  void Start();
+  // A round begins: takes leases for all keys that have no answer yet. A key
+  // that has become known meanwhile is answered at once; one that another load
+  // is loading joins its flight; one that waits for this very load fails. Those
+  // left are to be asked for.
+  void Start(const std::shared_ptr<Flight>& flight, Sequence began);
   std::span<const uint32_t> asked() const { return asked_; }
 
   // The three parts of carrying a complete batch, for the keys at `ordinals`,
-  // to map and session: each for all batches of the wave before the next.
+  // to map and session: each for all batches of the round before the next.
   void AbsorbRows(BatchState& batch, BatchReport& report);
   void AbsorbFailures(BatchState& batch, std::span<const uint32_t> ordinals,
                       BatchReport& report);
   void AbsorbAbsences(BatchState& batch, std::span<const uint32_t> ordinals,
                       BatchReport& report);
 
+  // Nobody waits for these any more: they fail with `status`.
+  void GiveUp(std::span<const uint32_t> ordinals, const absl::Status& status,
+              BatchReport& report);
+
   // A row that came with a list. It answers its key, too, if that is asked for.
-  // Returns whether the map knows of the key now.
-  bool AbsorbListRow(ObjectPtr row);
+  // Returns since which write the map knows of the key; empty if it does not.
+  std::optional<Sequence> AbsorbListRow(ObjectPtr row);
+
+  // The round is over: nothing of it is under way.
+  void End() { session_.cache().flights.erase(holder_); }
+
+  // The flights that were joined in this round.
+  const std::vector<std::shared_ptr<Flight>>& flights() const {
+    return flights_;
+  }
+  // They have landed, or `status` says why that was not waited for: takes their
+  // answers. Keys without one are for the next round. Returns whether there are
+  // any.
+  bool TakeJoined(const absl::Status& status);
+
+  // How it asks, for the identity map.
+  IdentityMap::Loading loading() const {
+    return {holder_, began_, session_.time(), now_, renew_};
+  }
 
  private:
   struct Result {
     bool answered = false;
     const void* object = nullptr;
   };
+  struct Joined {
+    uint32_t ordinal;
+    std::shared_ptr<Flight> flight;
+  };
 
+  // Starts one key: returns whether it is to be asked for.
+  bool StartKey(uint32_t ordinal, const ObjectKey& key, bool any_filled);
+  void JoinFlight(uint32_t ordinal, const std::shared_ptr<Flight>& flight);
+  bool ServeStale(uint32_t ordinal, const ObjectKey& key);
   void AbsorbRow(ObjectPtr row, BatchReport& report);
   void AbsorbFailure(const ObjectKey& key, const absl::Status& status,
                      BatchReport& report);
   void FailOrdinal(uint32_t ordinal, const ObjectKey& key,
                    const absl::Status& status, BatchReport& report);
   void AbsorbMissing(uint32_t ordinal);
+  void TakeAnswer(uint32_t ordinal, const ObjectKey& key,
+                  const Flight::Answer& answer);
 
   // The ordinal of a key; empty if nobody asked for it here.
   std::optional<uint32_t> FindOrdinal(const ObjectKey& key) const;
@@ -83,15 +123,23 @@ class TypeLoad {
   SessionView& session_;
   IdentityMap& map_;
   const ContentType& type_;
+  TypeState& sums_;
   const uint64_t run_;
-  const LeaseHolder holder_;
   const uint64_t filled_;  // the type's fill count before the first key
-  Sequence began_ = 0;
+  bool renew_ = false;
+  std::string path_;
   KeyList keys_;  // by ordinal
   absl::flat_hash_map<ObjectKey, uint32_t> ordinals_;
   // From the wave on.
-  std::vector<Result> results_;  // by ordinal
+  LeaseHolder holder_{};
+  Sequence began_ = 0;
+  Tick now_ = 0;
+  std::shared_ptr<Flight> flight_;
+  std::vector<Result> results_;    // by ordinal
+  std::vector<uint32_t> pending_;  // to be started in the next round
   std::vector<uint32_t> asked_;
+  std::vector<Joined> joined_;
+  std::vector<std::shared_ptr<Flight>> flights_;
 };
 
 }  // namespace polyref::cache_internal

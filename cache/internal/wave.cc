@@ -1,7 +1,21 @@
-// The loads are cut into batches, the source is called, and when all batches
-// are complete their answers are absorbed in the order of the batches, in four
-// rounds: rows of keys, rows of lists, failures, absences. So a key is missing
-// only if no row of the wave is for it.
+// A wave runs in rounds. In a round the loads take leases on their keys, under
+// the lock of the identity map; what they got is cut into batches, and the
+// source is called; when all batches are complete their answers are absorbed,
+// under the lock again, in the order of the batches, in four parts: rows of
+// keys, rows of lists, failures, absences. So a key is missing only if no row
+// of the wave is for it. Then the round's flight lands: others who wanted the
+// same find their answers.
+//
+// After that the wave waits for the flights that it joined itself. It never
+// waits for others before its own flight has landed, so no two waves wait for
+// each other. What it finds no answer to is left to the next round: whoever
+// had the lease gave up, or lost it to a write. In that round it takes the
+// lease, or joins a later flight; each round ends with the answers of at least
+// one wave, so there is an end.
+//
+// When patience is over, batches that are complete are absorbed, all others are
+// given up: their leases are void, and what they answer later is dropped with
+// them.
 #include "polyref/cache/internal/wave.h"
 
 #include <algorithm>
@@ -9,10 +23,14 @@
 #include <cstdint>
 #include <numeric>
 #include <span>
+#include <string>
 #include <utility>
 
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "polyref/cache/bulk_loader.h"
 #include "polyref/cache/internal/batch_state.h"
+#include "polyref/cache/internal/flight.h"
 
 namespace polyref::cache_internal {
 namespace {
@@ -21,6 +39,7 @@ namespace {
 struct KeyPart {
   TypeLoad* load;
   std::vector<uint32_t> ordinals;
+  int64_t chunk;  // from 1; 0: it is the only one
   std::shared_ptr<BatchState> state = nullptr;
   BatchReport report = {};
 };
@@ -30,55 +49,92 @@ struct ListPart {
   ListLoad* load;
   TypeLoad* rows;  // of the child type
   std::vector<uint32_t> ordinals;
+  int64_t chunk;
   std::shared_ptr<ListBatchState> state = nullptr;
   BatchReport report = {};
 };
 
-// Calls add(part of `ordinals`) for each batch.
+// Calls add(part of `ordinals`, its chunk) for each batch.
 template <typename Add>
 void Cut(std::span<const uint32_t> ordinals, size_t max_size, Add&& add) {
   const size_t most = max_size == 0 ? ordinals.size() : max_size;
+  const bool is_cut = ordinals.size() > most;
   for (size_t begin = 0; begin < ordinals.size(); begin += most) {
     const auto part =
         ordinals.subspan(begin, std::min(most, ordinals.size() - begin));
-    add(std::vector<uint32_t>(part.begin(), part.end()));
+    add(std::vector<uint32_t>(part.begin(), part.end()),
+        is_cut ? static_cast<int64_t>(begin / most) + 1 : 0);
   }
 }
 
-class WaveRun {
- public:
-  WaveRun(SessionView& session, WaveLoads& loads)
-      : session_(session), cache_(session.cache()) {
-    const uint64_t number = ++cache_.last_run;
-    for (const auto& load : loads.types) {
-      load->Start();
-      CutKeys(*load);
-    }
-    for (const auto& load : loads.lists) {
-      load->Start(number);
-      CutLists(*load, RowsFor(*load, loads));
-    }
+// Calls the source. Shared with the executor's task, which may outlast the
+// wave.
+void CallSource(Source& source, const Flight& flight, Wave wave,
+                const std::vector<std::shared_ptr<BatchState>>& states) {
+  const Flight::Scope scope(flight);
+  try {
+    source.Load(std::move(wave));
+  } catch (...) {
+    const absl::Status status = CurrentExceptionStatus("the source");
+    for (const auto& state : states) state->ExplainDrop(status);
   }
+}
 
-  WaveReport Run() {
-    if (!keys_.empty() || !lists_.empty()) CallSource();
-    return Absorb();
+class Round {
+ public:
+  Round(SessionView& session, WaveLoads& loads, int64_t wave)
+      : session_(session),
+        cache_(session.cache()),
+        map_(cache_.map),
+        loads_(loads),
+        wave_(wave),
+        flight_(std::make_shared<Flight>()) {}
+
+  // Returns whether another round is needed.
+  bool Run(WaveReport& report) {
+    {
+      const MutexLock lock(map_.mutex());
+      Start();
+    }
+    absl::Status patience = session_.patience().Check();
+    const bool calls = patience.ok() && !(keys_.empty() && lists_.empty());
+    if (calls) patience = Load();
+    {
+      const MutexLock lock(map_.mutex());
+      Absorb(patience);
+      End();
+    }
+    flight_->Land();
+    if (calls) Report(report);
+    return TakeJoined();
   }
 
  private:
+  void Start() ABSL_EXCLUSIVE_LOCKS_REQUIRED(map_.mutex()) {
+    began_ = map_.BeginLoad();
+    for (const auto& load : loads_.types) {
+      load->Start(flight_, began_);
+      CutKeys(*load);
+    }
+    for (const auto& load : loads_.lists) {
+      load->Start(flight_, began_);
+      CutLists(*load, RowsFor(*load));
+    }
+  }
+
   // Where the rows of a list go: the load of their type, which is made here if
   // no key of that type is wanted.
-  TypeLoad& RowsFor(const ListLoad& list, const WaveLoads& loads) {
+  TypeLoad& RowsFor(const ListLoad& list)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(map_.mutex()) {
     const ContentType* type = list.request().child;
-    for (const auto& load : loads.types) {
-      if (&load->type() == type) return *load;
-    }
-    for (const auto& load : row_loads_) {
-      if (&load->type() == type) return *load;
+    for (const auto* group : {&loads_.types, &row_loads_}) {
+      for (const auto& load : *group) {
+        if (&load->type() == type) return *load;
+      }
     }
     row_loads_.push_back(
-        std::make_unique<TypeLoad>(session_, *type, ++cache_.last_run));
-    row_loads_.back()->Start();
+        std::make_unique<TypeLoad>(session_, *type, cache_.NextRun()));
+    row_loads_.back()->Start(flight_, began_);
     return *row_loads_.back();
   }
 
@@ -91,88 +147,180 @@ class WaveRun {
       std::transform(sorted.begin(), sorted.end(), order.begin(),
                      [&](uint32_t i) { return load.asked()[i]; });
     }
-    Cut(order, limits.max_keys, [&](std::vector<uint32_t> ordinals) {
-      keys_.push_back({.load = &load, .ordinals = std::move(ordinals)});
-    });
+    Cut(order, limits.max_keys,
+        [&](std::vector<uint32_t> ordinals, int64_t chunk) {
+          keys_.push_back({&load, std::move(ordinals), chunk});
+        });
   }
 
   void CutLists(ListLoad& load, TypeLoad& rows) {
     const BatchLimits limits = cache_.source.limits(*load.request().child);
-    Cut(load.asked(), limits.max_keys, [&](std::vector<uint32_t> ordinals) {
-      lists_.push_back(
-          {.load = &load, .rows = &rows, .ordinals = std::move(ordinals)});
-    });
+    Cut(load.asked(), limits.max_keys,
+        [&](std::vector<uint32_t> ordinals, int64_t chunk) {
+          lists_.push_back({&load, &rows, std::move(ordinals), chunk});
+        });
   }
 
-  void CallSource() {
+  // Returns why not all batches are complete.
+  absl::Status Load() {
     const auto latch = std::make_shared<WaveLatch>(
         static_cast<int>(keys_.size() + lists_.size()));
     Wave wave;
+    std::vector<std::shared_ptr<BatchState>> states;
     for (KeyPart& part : keys_) {
       part.state = std::make_shared<BatchState>(
           part.load->type(), part.load->keys().Pick(part.ordinals), latch);
       wave.loads.emplace_back(part.state);
+      states.push_back(part.state);
     }
     for (ListPart& part : lists_) {
       part.state = std::make_shared<ListBatchState>(
           part.load->request(), part.load->ParentsAt(part.ordinals), latch);
       part.load->Assign(part.ordinals, *part.state);
       wave.lists.emplace_back(part.state);
+      states.push_back(part.state);
     }
-    ++cache_.waves;
-    try {
-      cache_.source.Load(std::move(wave));
-    } catch (...) {
-      const absl::Status status = CurrentExceptionStatus("the source");
-      for (KeyPart& part : keys_) part.state->ExplainDrop(status);
-      for (ListPart& part : lists_) part.state->ExplainDrop(status);
+    cache_.waves.fetch_add(1, std::memory_order_relaxed);
+    start_ = absl::Now();
+    const Executor* executor = cache_.options.executor;
+    if (executor == nullptr || executor->IsOwnThread() ||
+        !session_.patience().is_limited()) {
+      CallSource(cache_.source, *flight_, std::move(wave), states);
+    } else {
+      // Not owned by its own call: the task below owns the flight.
+      flight_->LeaveCall([&source = cache_.source, flight = flight_.get(),
+                          wave = std::move(wave),
+                          states = std::move(states)]() mutable {
+        CallSource(source, *flight, std::move(wave), states);
+      });
+      cache_.RunInBackground([flight = flight_] { flight->MakeCall(); });
     }
-    latch->Wait();
+    return latch->Wait(session_.patience());
   }
 
-  WaveReport Absorb() {
-    for (KeyPart& part : keys_) part.load->AbsorbRows(*part.state, part.report);
-    for (ListPart& part : lists_)
+  void Absorb(const absl::Status& patience)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(map_.mutex()) {
+    const auto is_there = [&](const auto& part) {
+      return part.state != nullptr &&
+             (patience.ok() || part.state->is_complete());
+    };
+    const auto there = [&](auto& parts) {
+      return std::stable_partition(parts.begin(), parts.end(), is_there);
+    };
+    const auto keys_end = there(keys_);
+    const auto lists_end = there(lists_);
+    const std::span<KeyPart> keys(keys_.begin(), keys_end);
+    const std::span<ListPart> lists(lists_.begin(), lists_end);
+    for (KeyPart& part : keys) part.load->AbsorbRows(*part.state, part.report);
+    for (ListPart& part : lists)
       part.load->AbsorbRows(*part.state, *part.rows, part.report);
-    for (KeyPart& part : keys_)
+    for (KeyPart& part : keys)
       part.load->AbsorbFailures(*part.state, part.ordinals, part.report);
-    for (ListPart& part : lists_)
-      part.load->AbsorbEnd(*part.state, part.ordinals, part.report);
-    for (KeyPart& part : keys_)
+    for (ListPart& part : lists)
+      part.load->AbsorbEnd(*part.state, part.ordinals, *part.rows, part.report);
+    for (KeyPart& part : keys)
       part.load->AbsorbAbsences(*part.state, part.ordinals, part.report);
+    if (keys_end != keys_.end() || lists_end != lists_.end())
+      loads_.interrupted = patience;
+    for (auto part = keys_end; part != keys_.end(); ++part)
+      part->load->GiveUp(part->ordinals, patience, part->report);
+    for (auto part = lists_end; part != lists_.end(); ++part)
+      part->load->GiveUp(part->ordinals, patience, part->report);
+  }
 
-    WaveReport report;
+  void End() ABSL_EXCLUSIVE_LOCKS_REQUIRED(map_.mutex()) {
+    for (const auto& load : loads_.types) load->End();
+    for (const auto& load : row_loads_) load->End();
+    for (const auto& load : loads_.lists) load->End();
+    map_.EndLoad(began_);
+    map_.EvictToFit();
+  }
+
+  void Report(WaveReport& report) {
     for (KeyPart& part : keys_) {
-      TypeStats& sum = Describe(part.load->type(), part);
-      sum.keys += part.report.keys;
+      TypeState& sums = Describe(part.load->type(), part);
+      sums.keys.fetch_add(part.report.keys, std::memory_order_relaxed);
       report.batches.push_back(std::move(part.report));
     }
     for (ListPart& part : lists_) {
       part.report.list = part.load->request().ToString();
-      TypeStats& sum = Describe(*part.load->request().child, part);
-      ++sum.list_batches;
+      TypeState& sums = Describe(*part.load->request().child, part);
+      sums.list_batches.fetch_add(1, std::memory_order_relaxed);
       report.batches.push_back(std::move(part.report));
     }
-    return report;
   }
 
-  // Completes a batch's report, and adds it to the sums of its type.
+  // Completes a batch's report, adds it to the sums of its type, and traces it.
   template <typename Part>
-  TypeStats& Describe(const ContentType& type, Part& part) {
+  TypeState& Describe(const ContentType& type, Part& part) {
     BatchReport& report = part.report;
     report.content_type = type.name();
     report.keys = static_cast<int64_t>(part.ordinals.size());
-    TypeStats& sum = cache_.loads[static_cast<size_t>(type.id())];
-    ++sum.batches;
-    sum.rows += report.rows;
-    sum.absent += report.absent;
-    sum.failed += report.failed;
-    sum.anomalies += report.anomalies;
-    return sum;
+    TypeState& sums = cache_.type(type.id());
+    constexpr auto kRelaxed = std::memory_order_relaxed;
+    sums.batches.fetch_add(1, kRelaxed);
+    sums.rows.fetch_add(report.rows, kRelaxed);
+    sums.absent.fetch_add(report.absent, kRelaxed);
+    sums.failed.fetch_add(report.failed, kRelaxed);
+    sums.anomalies.fetch_add(report.anomalies, kRelaxed);
+    sums.batch_keys.Add(report.keys);
+    if (part.state == nullptr) return sums;
+    const absl::Duration duration =
+        std::min(part.state->completed(), absl::Now()) - start_;
+    sums.load_latency.Add(absl::ToInt64Microseconds(duration));
+    if (cache_.options.trace) Trace(part, duration);
+    return sums;
+  }
+
+  template <typename Part>
+  void Trace(const Part& part, absl::Duration duration) const {
+    const BatchReport& report = part.report;
+    cache_.options.trace({.path = part.load->path(),
+                          .content_type = report.content_type,
+                          .list = report.list,
+                          .wave = wave_,
+                          .chunk = part.chunk,
+                          .keys = report.keys,
+                          .rows = report.rows,
+                          .absent = report.absent,
+                          .failed = report.failed,
+                          .status = report.status,
+                          .start = start_,
+                          .duration = duration});
+  }
+
+  // Waits for the flights that were joined; returns whether a key or list is
+  // still without an answer.
+  bool TakeJoined() {
+    bool again = false;
+    for (const auto& load : loads_.types) again |= TakeJoined(*load);
+    for (const auto& load : loads_.lists) again |= TakeJoined(*load);
+    return again;
+  }
+
+  template <typename AnyLoad>
+  bool TakeJoined(AnyLoad& load) {
+    if (load.flights().empty()) return false;
+    absl::Status status;
+    const Executor* executor = cache_.options.executor;
+    const bool is_task = executor != nullptr && executor->IsOwnThread();
+    for (const auto& flight : load.flights()) {
+      if (is_task) flight->MakeCall();
+      if (status.ok()) status = flight->Wait(session_.patience());
+    }
+    if (!status.ok()) loads_.interrupted = status;
+    const MutexLock lock(map_.mutex());
+    return load.TakeJoined(status);
   }
 
   SessionView& session_;
   CacheState& cache_;
+  IdentityMap& map_;
+  WaveLoads& loads_;
+  const int64_t wave_;
+  const std::shared_ptr<Flight> flight_;
+  Sequence began_ = 0;
+  absl::Time start_;
   std::vector<std::unique_ptr<TypeLoad>> row_loads_;
   std::vector<KeyPart> keys_;
   std::vector<ListPart> lists_;
@@ -180,8 +328,11 @@ class WaveRun {
 
 }  // namespace
 
-WaveReport RunWave(SessionView& session, WaveLoads& loads) {
-  return WaveRun(session, loads).Run();
+WaveReport RunWave(SessionView& session, WaveLoads& loads, int64_t number) {
+  WaveReport report;
+  while (Round(session, loads, number).Run(report)) {
+  }
+  return report;
 }
 
 }  // namespace polyref::cache_internal

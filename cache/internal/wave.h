@@ -6,6 +6,7 @@
 #include <memory>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "polyref/cache/cache_stats.h"
 #include "polyref/cache/internal/list_load.h"
 #include "polyref/cache/internal/session_view.h"
@@ -16,12 +17,16 @@ namespace polyref::cache_internal {
 struct WaveLoads {
   std::vector<std::unique_ptr<TypeLoad>> types;  // each of another type
   std::vector<std::unique_ptr<ListLoad>> lists;
+  // Why some of it has no answer: the session's patience was over.
+  absl::Status interrupted = absl::OkStatus();
 };
 
 // Loads everything that `loads` want. Returns when all of it is answered, by
-// whichever thread. Nothing is asked for that has become known meanwhile; if
-// that is all of it, the source is not called, and the report has no batches.
-WaveReport RunWave(SessionView& session, WaveLoads& loads);
+// whichever thread, or the session's patience is over. Nothing is asked for
+// that has become known meanwhile, or that another session is loading; if that
+// is all of it, the source is not called, and the report has no batches.
+// `number` is that of the wave in its plan, for traces.
+WaveReport RunWave(SessionView& session, WaveLoads& loads, int64_t number = 0);
 
 }  // namespace polyref::cache_internal
 

@@ -1,0 +1,82 @@
+// An entry: all that is known of one key, as a chain of versions from the
+// newest to the oldest that somebody may still read.
+//
+// One thread at a time changes entries, under the identity map's lock; any
+// number read them at the same time without one. What makes that safe:
+//
+//  1. A version does not change once it is published by a store to `newest`,
+//     but for `older`, which only ever becomes null.
+//  2. `older` becomes null, and what it led to is freed, when no reader is open
+//     that began before the newer version: all others stop before.
+//  3. An entry keeps its address, and is freed when no reader is open that
+//     began before it was taken out of the read index.
+#ifndef POLYREF_CACHE_INTERNAL_ENTRY_H_
+#define POLYREF_CACHE_INTERNAL_ENTRY_H_
+
+#include <atomic>
+#include <cstdint>
+#include <limits>
+
+#include "polyref/cache/content_type.h"
+#include "polyref/cache/eviction.h"
+#include "polyref/cache/internal/floors.h"
+#include "polyref/cache/internal/open_readers.h"
+
+namespace polyref::cache_internal {
+
+inline constexpr Tick kNeverExpires = std::numeric_limits<Tick>::max();
+
+// What is known of a key.
+enum class KeyState : uint8_t { kUnknown, kLoaded, kMissing };
+
+// One fact about a key, true since a write.
+struct Version {
+  Sequence since = 0;
+  void* object = nullptr;  // if kLoaded
+  std::atomic<Version*> older{nullptr};
+  // To readers that begin at that time or later it is not known any more.
+  Tick expires = kNeverExpires;
+  KeyState state = KeyState::kUnknown;
+  // For the writer only: the way back; null for the newest.
+  Version* newer = nullptr;
+  // For the writer only. Whether the object goes with this version: of two
+  // versions with one object, the newer one owns it.
+  bool owns_object = false;
+  // Of an unknown one: nothing has changed, what is under it was only dropped
+  // from memory.
+  bool was_evicted = false;
+  // A reader has asked for its renewal.
+  mutable std::atomic<bool> renewal_asked{false};
+};
+
+// Without its key.
+struct Entry : EvictionNode {
+  std::atomic<Version*> newest{nullptr};
+  Version first;  // the memory of its first version
+  // For the writer only.
+  ContentTypeId type{0};
+  bool is_linked = false;   // in the read index
+  bool is_retired = false;  // it waits to be freed, or did before it came back
+  // Its bytes count against the capacity; otherwise among what is in use.
+  bool is_charged = false;
+  // The last reader that could find it, of an entry that is not linked.
+  OpenReaders::Ticket unlinked = 0;
+
+  bool HasOldVersions() const {
+    const Version* version = newest.load(std::memory_order_relaxed);
+    return version != nullptr &&
+           version->older.load(std::memory_order_relaxed) != nullptr;
+  }
+
+  // What a reader of writes up to `as_of` sees; null: nothing.
+  const Version* At(Sequence as_of) const {
+    const Version* version = newest.load(std::memory_order_acquire);
+    while (version != nullptr && version->since > as_of)
+      version = version->older.load(std::memory_order_acquire);
+    return version;
+  }
+};
+
+}  // namespace polyref::cache_internal
+
+#endif  // POLYREF_CACHE_INTERNAL_ENTRY_H_

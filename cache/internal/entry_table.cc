@@ -1,0 +1,177 @@
+// What must hold:
+//  1. A linked entry is in the read index once, an unlinked one is not.
+//  2. Every entry is in the container, until it is freed.
+#include "polyref/cache/internal/entry_table.h"
+
+#include <string>
+#include <type_traits>
+#include <utility>
+
+#include "absl/hash/hash.h"
+#include "boost/multi_index/hashed_index.hpp"
+#include "boost/multi_index/member.hpp"
+#include "boost/multi_index/tag.hpp"
+#include "boost/multi_index_container.hpp"
+#include "polyref/cache/internal/check.h"
+#include "polyref/cache/internal/heap_bytes.h"
+#include "polyref/cache/internal/read_index.h"
+
+namespace polyref::cache_internal {
+namespace {
+
+// The key in its native kind: by value for an integer, else by reference.
+template <typename K>
+decltype(auto) Native(const ObjectKey& key) {
+  if constexpr (std::is_same_v<K, int64_t>) {
+    return key.int64();
+  } else if constexpr (std::is_same_v<K, Uuid>) {
+    return key.uuid();
+  } else {
+    return key.text();
+  }
+}
+
+template <typename K>
+struct KeyedEntry : Entry {
+  explicit KeyedEntry(const K& key) : key(key) {}
+  const K key;
+};
+
+template <typename K>
+class KeyedTable final : public EntryTable {
+ public:
+  explicit KeyedTable(ContentTypeId type) : type_(type) {}
+
+  Entry* Find(const ObjectKey& key) const override {
+    const K& native = Native<K>(key);
+    return readable_.Find(Hash(native), [&](const KeyedEntry<K>& entry) {
+      return entry.key == native;
+    });
+  }
+
+  Entry& Link(const ObjectKey& key,
+              const std::function<void(Memory)>& discard) override {
+    const K& native = Native<K>(key);
+    const auto [it, is_new] = entries_.emplace(native);
+    auto& entry = const_cast<KeyedEntry<K>&>(*it);
+    if (is_new) entry.type = type_;
+    if (entry.is_linked) return entry;
+    entry.is_linked = true;
+    if (auto old = readable_.Insert(Hash(native), &entry))
+      discard(Discarded(std::move(old)));
+    return entry;
+  }
+
+  void Unlink(Entry& entry) override {
+    readable_.Erase(Hash(Keyed(entry).key), &Keyed(entry));
+    entry.is_linked = false;
+  }
+
+  void Free(Entry& entry) override {
+    POLYREF_CHECK(!entry.is_linked, "an entry that readers find is freed");
+    const auto it = entries_.find(Keyed(entry).key);
+    if (it == next_) ++next_;
+    entries_.erase(it);
+  }
+
+  ObjectKey KeyOf(const Entry& entry) const override {
+    return ObjectKey(Keyed(entry).key);
+  }
+  size_t HashOf(const Entry& entry) const override {
+    return Hash(Keyed(entry).key);
+  }
+
+  size_t BytesOf(const Entry& entry) const override {
+    size_t bytes = HeapBytes(kNodeBytes);
+    if constexpr (std::is_same_v<K, std::string>) {
+      const std::string& key = Keyed(entry).key;
+      if (key.capacity() > std::string().capacity())
+        bytes += HeapBytes(key.capacity() + 1);
+    }
+    return bytes + kTableBytes;
+  }
+
+  size_t size() const override { return entries_.size(); }
+
+  void ForEach(const std::function<void(const Entry&)>& visit) const override {
+    for (const KeyedEntry<K>& entry : entries_) visit(entry);
+  }
+
+  Entry* Next() override {
+    if (next_ == entries_.end()) next_ = entries_.begin();
+    if (next_ == entries_.end()) return nullptr;
+    return &const_cast<KeyedEntry<K>&>(*next_++);
+  }
+
+  Lease TakeLease(const ObjectKey& key, Lease lease) override {
+    return leases_.Take(Native<K>(key), lease);
+  }
+  std::optional<Lease> RedeemLease(const ObjectKey& key,
+                                   LeaseHolder holder) override {
+    return leases_.Redeem(Native<K>(key), holder);
+  }
+  bool IsLeased(const ObjectKey& key) const override {
+    return leases_.Contains(Native<K>(key));
+  }
+  void VoidLease(const ObjectKey& key) override {
+    leases_.Void(Native<K>(key));
+  }
+  void VoidLeases() override { leases_.VoidAll(); }
+  size_t lease_count() const override { return leases_.size(); }
+
+ private:
+  struct ByKey {};
+  using Entries = boost::multi_index_container<
+      KeyedEntry<K>,
+      boost::multi_index::indexed_by<boost::multi_index::hashed_unique<
+          boost::multi_index::tag<ByKey>,
+          boost::multi_index::member<KeyedEntry<K>, const K,
+                                     &KeyedEntry<K>::key>,
+          absl::Hash<K>>>>;
+  using Readable = ReadIndex<KeyedEntry<K>>;
+
+  // What the container allocates for an entry: two links in its one index.
+  // (Its own node_type is no such node, but a handle to one.)
+  static constexpr size_t kNodeBytes =
+      sizeof(KeyedEntry<K>) + 2 * sizeof(void*);
+  // An entry's share of the two tables: a bucket of 8 bytes at a load between a
+  // half and one, and a slot of 16 at a load between a third and three
+  // quarters. Not what they take at the moment: they double from one entry to
+  // the next, and a tenth of the cache would have to leave for it at once.
+  static constexpr size_t kTableBytes = 12 + 32;
+
+  static size_t Hash(const K& key) { return absl::Hash<K>()(key); }
+  static const KeyedEntry<K>& Keyed(const Entry& entry) {
+    return static_cast<const KeyedEntry<K>&>(entry);
+  }
+  static KeyedEntry<K>& Keyed(Entry& entry) {
+    return static_cast<KeyedEntry<K>&>(entry);
+  }
+  static Memory Discarded(std::unique_ptr<typename Readable::Slots> slots) {
+    return Memory(slots.release(), [](void* array) {
+      delete static_cast<typename Readable::Slots*>(array);
+    });
+  }
+
+  const ContentTypeId type_;
+  Entries entries_;
+  typename Entries::iterator next_ = entries_.end();  // where Next goes on
+  Readable readable_;
+  LeaseTable<K> leases_;
+};
+
+}  // namespace
+
+std::unique_ptr<EntryTable> EntryTable::Make(const ContentType& type) {
+  switch (type.key().kind) {
+    case KeyKind::kInt64:
+      return std::make_unique<KeyedTable<int64_t>>(type.id());
+    case KeyKind::kUuid:
+      return std::make_unique<KeyedTable<Uuid>>(type.id());
+    case KeyKind::kText:
+      return std::make_unique<KeyedTable<std::string>>(type.id());
+  }
+  return nullptr;
+}
+
+}  // namespace polyref::cache_internal

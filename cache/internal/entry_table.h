@@ -1,0 +1,67 @@
+// The entries of one content type, by key, and the leases on its keys.
+//
+// The record is a MultiIndex container, hashed by the key in its native kind;
+// readers go through a read index beside it.
+#ifndef POLYREF_CACHE_INTERNAL_ENTRY_TABLE_H_
+#define POLYREF_CACHE_INTERNAL_ENTRY_TABLE_H_
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <optional>
+
+#include "polyref/cache/content_type.h"
+#include "polyref/cache/internal/entry.h"
+#include "polyref/cache/internal/lease_table.h"
+#include "polyref/cache/object_key.h"
+
+namespace polyref::cache_internal {
+
+// Memory that readers may still look at, whatever it is.
+using Memory = std::unique_ptr<void, void (*)(void*)>;
+
+// Find may be called from any thread at any time; all else by one thread at a
+// time. Keys are canonical. Cost of a call: a hash lookup or two.
+class EntryTable {
+ public:
+  virtual ~EntryTable() = default;
+  static std::unique_ptr<EntryTable> Make(const ContentType& type);
+
+  // The entry of a key, if it is linked; else null.
+  virtual Entry* Find(const ObjectKey& key) const = 0;
+
+  // The entry of a key, linked from now on, made if there is none. Memory that
+  // this puts out of use goes to `discard`.
+  virtual Entry& Link(const ObjectKey& key,
+                      const std::function<void(Memory)>& discard) = 0;
+  // Readers do not find it any more. REQUIRES: it is linked.
+  virtual void Unlink(Entry& entry) = 0;
+  // Frees the entry, but not its versions. REQUIRES: it is not linked.
+  virtual void Free(Entry& entry) = 0;
+
+  virtual ObjectKey KeyOf(const Entry& entry) const = 0;
+  virtual size_t HashOf(const Entry& entry) const = 0;
+  // What an entry takes beside its object, in bytes, with its share of the
+  // tables.
+  virtual size_t BytesOf(const Entry& entry) const = 0;
+
+  virtual size_t size() const = 0;
+  virtual void ForEach(
+      const std::function<void(const Entry&)>& visit) const = 0;
+  // One entry after the other, round and round; null if there is none.
+  virtual Entry* Next() = 0;
+
+  // ---- Leases: see LeaseTable. ----
+
+  virtual Lease TakeLease(const ObjectKey& key, Lease lease) = 0;
+  virtual std::optional<Lease> RedeemLease(const ObjectKey& key,
+                                           LeaseHolder holder) = 0;
+  virtual bool IsLeased(const ObjectKey& key) const = 0;
+  virtual void VoidLease(const ObjectKey& key) = 0;
+  virtual void VoidLeases() = 0;
+  virtual size_t lease_count() const = 0;
+};
+
+}  // namespace polyref::cache_internal
+
+#endif  // POLYREF_CACHE_INTERNAL_ENTRY_TABLE_H_

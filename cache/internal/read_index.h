@@ -1,0 +1,136 @@
+// The way of readers to entries: a flat hash table, open addressing with linear
+// probing, that one thread changes while others search it without a lock.
+//
+// The container of entries is the record of what there is, and is not touched
+// by readers. This index repeats its keys, because a lookup in a node-based
+// container can't go on while somebody changes it.
+//
+//  1. A slot is written once: the hash first, then the entry (release). After
+//     that the entry may only become kGone.
+//  2. No slot is used again; when three quarters are used up, everything moves
+//     to a new array, and the old one is freed when no reader is left that
+//     began before.
+#ifndef POLYREF_CACHE_INTERNAL_READ_INDEX_H_
+#define POLYREF_CACHE_INTERNAL_READ_INDEX_H_
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <utility>
+
+namespace polyref::cache_internal {
+
+// E is the entry type. Its key is told by the caller.
+template <typename E>
+class ReadIndex {
+  struct Slot {
+    size_t hash;
+    std::atomic<E*> entry;
+  };
+
+ public:
+  // The arrays of an index that are out of use: to be kept for readers.
+  using Array = std::unique_ptr<Slot[]>;
+
+  ReadIndex() = default;
+  ReadIndex(const ReadIndex&) = delete;
+  ReadIndex& operator=(const ReadIndex&) = delete;
+
+  // The entry with that hash for which is_it(entry) holds, or null. Any thread.
+  template <typename IsIt>
+  E* Find(size_t hash, IsIt&& is_it) const {
+    const Slots* slots = slots_.load(std::memory_order_acquire);
+    if (slots == nullptr) return nullptr;
+    for (size_t i = Home(hash, *slots);; i = (i + 1) & slots->mask) {
+      E* entry = slots->slots[i].entry.load(std::memory_order_acquire);
+      if (entry == nullptr) return nullptr;
+      if (slots->slots[i].hash == hash && entry != Gone() && is_it(*entry))
+        return entry;
+    }
+  }
+
+  // ---- One thread at a time. ----
+
+  class Slots;
+
+  // Returns the array that this has put out of use, or null.
+  [[nodiscard]] std::unique_ptr<Slots> Insert(size_t hash, E* entry) {
+    std::unique_ptr<Slots> old;
+    if (current_ == nullptr || (current_->used + 1) * 4 > current_->size() * 3)
+      old = Grow();
+    ++count_;
+    Place(*current_, hash, entry);
+    return old;
+  }
+
+  // REQUIRES: the entry is here.
+  void Erase(size_t hash, const E* entry) {
+    for (size_t i = Home(hash, *current_);; i = (i + 1) & current_->mask) {
+      std::atomic<E*>& place = current_->slots[i].entry;
+      if (place.load(std::memory_order_relaxed) != entry) continue;
+      place.store(Gone(), std::memory_order_release);
+      --count_;
+      return;
+    }
+  }
+
+  size_t size() const { return count_; }
+  size_t bytes() const {
+    return current_ == nullptr ? 0 : current_->size() * sizeof(Slot);
+  }
+
+  class Slots {
+   public:
+    explicit Slots(size_t size)
+        : mask(size - 1), slots(std::make_unique<Slot[]>(size)) {}
+    size_t size() const { return mask + 1; }
+
+   private:
+    friend class ReadIndex;
+    const size_t mask;
+    const Array slots;
+    size_t used = 0;
+  };
+
+ private:
+  static E* Gone() { return reinterpret_cast<E*>(uintptr_t{1}); }
+  static size_t Home(size_t hash, const Slots& slots) {
+    return hash & slots.mask;
+  }
+
+  static void Place(Slots& slots, size_t hash, E* entry) {
+    size_t i = Home(hash, slots);
+    while (slots.slots[i].entry.load(std::memory_order_relaxed) != nullptr)
+      i = (i + 1) & slots.mask;
+    slots.slots[i].hash = hash;
+    slots.slots[i].entry.store(entry, std::memory_order_release);
+    ++slots.used;
+  }
+
+  // An array at most half full of what is there now.
+  std::unique_ptr<Slots> Grow() {
+    size_t size = kMinSize;
+    while (size < (count_ + 1) * 2) size *= 2;
+    auto next = std::make_unique<Slots>(size);
+    if (current_ != nullptr) {
+      for (size_t i = 0; i < current_->size(); ++i) {
+        E* entry = current_->slots[i].entry.load(std::memory_order_relaxed);
+        if (entry != nullptr && entry != Gone())
+          Place(*next, current_->slots[i].hash, entry);
+      }
+    }
+    slots_.store(next.get(), std::memory_order_release);
+    return std::exchange(current_, std::move(next));
+  }
+
+  static constexpr size_t kMinSize = 16;
+
+  std::atomic<const Slots*> slots_{nullptr};
+  std::unique_ptr<Slots> current_;  // what slots_ points at
+  size_t count_ = 0;
+};
+
+}  // namespace polyref::cache_internal
+
+#endif  // POLYREF_CACHE_INTERNAL_READ_INDEX_H_

@@ -1,0 +1,15 @@
+// Loading again what is due soon, while readers are served what there is.
+#ifndef POLYREF_CACHE_INTERNAL_RENEWAL_H_
+#define POLYREF_CACHE_INTERNAL_RENEWAL_H_
+
+#include "polyref/cache/internal/cache_state.h"
+
+namespace polyref::cache_internal {
+
+// Loads all that readers have asked to renew, in one wave; on the executor if
+// there is one, else now.
+void RenewWhatIsDue(CacheState& cache);
+
+}  // namespace polyref::cache_internal
+
+#endif  // POLYREF_CACHE_INTERNAL_RENEWAL_H_

@@ -1,0 +1,26 @@
+// How long a prefetch may take, and how it is given up.
+#ifndef POLYREF_CACHE_PREFETCH_OPTIONS_H_
+#define POLYREF_CACHE_PREFETCH_OPTIONS_H_
+
+#include <stop_token>
+
+#include "absl/time/time.h"
+
+namespace polyref {
+
+// When the time is up, or `cancel` is asked to stop, the prefetch ends: what
+// has come by then stays, keys and lists that are still being loaded fail with
+// DeadlineExceeded or Cancelled, and no further wave starts. What loaders
+// answer later is dropped.
+//
+// A source that answers within its Load call, in the calling thread, can't be
+// interrupted there: give the cache an executor. (On a thread of that very
+// executor its call is not handed off: nobody might be left to take it.)
+struct PrefetchOptions {
+  absl::Time deadline = absl::InfiniteFuture();
+  std::stop_token cancel = {};
+};
+
+}  // namespace polyref
+
+#endif  // POLYREF_CACHE_PREFETCH_OPTIONS_H_

@@ -1,0 +1,121 @@
+// The read index alone, and under a writer.
+#include "polyref/cache/internal/read_index.h"
+
+#include <atomic>
+#include <cstddef>
+#include <memory>
+#include <random>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "gtest/gtest.h"
+
+namespace polyref::cache_internal {
+namespace {
+
+struct Item {
+  size_t key;
+};
+
+class ReadIndexTest : public ::testing::Test {
+ protected:
+  using Index = ReadIndex<Item>;
+
+  // Many keys share a home.
+  static size_t Hash(size_t key) { return key / 3; }
+
+  const Item* Find(size_t key) const {
+    return index_.Find(Hash(key),
+                       [&](const Item& item) { return item.key == key; });
+  }
+  void Insert(Item* item) {
+    if (auto old = index_.Insert(Hash(item->key), item))
+      old_.push_back(std::move(old));
+  }
+  void Erase(const Item* item) { index_.Erase(Hash(item->key), item); }
+
+  Index index_;
+  std::vector<std::unique_ptr<Index::Slots>> old_;
+};
+
+TEST_F(ReadIndexTest, FindsNothingAtFirst) {
+  EXPECT_EQ(Find(1), nullptr);
+  EXPECT_EQ(index_.bytes(), 0u);
+}
+
+TEST_F(ReadIndexTest, FindsWhatWasInserted) {
+  std::vector<Item> items;
+  for (size_t i = 0; i < 1000; ++i) items.push_back({i});
+  for (Item& item : items) Insert(&item);
+  for (const Item& item : items) EXPECT_EQ(Find(item.key), &item);
+  EXPECT_EQ(Find(1000), nullptr);
+  EXPECT_EQ(index_.size(), 1000u);
+}
+
+TEST_F(ReadIndexTest, ErasedIsGoneAndComesBack) {
+  Item first = {1};
+  Item again = {1};
+  Insert(&first);
+  Erase(&first);
+  EXPECT_EQ(Find(1), nullptr);
+  Insert(&again);
+  EXPECT_EQ(Find(1), &again);
+}
+
+TEST_F(ReadIndexTest, KeepsNoRoomForTheErased) {
+  Item item = {1};
+  for (int i = 0; i < 10000; ++i) {
+    Insert(&item);
+    Erase(&item);
+  }
+  EXPECT_EQ(index_.bytes(), 16u * 16);
+}
+
+TEST_F(ReadIndexTest, AgreesWithAModel) {
+  constexpr unsigned kSeed = 7;
+  SCOPED_TRACE(kSeed);
+  std::mt19937 random(kSeed);
+  std::vector<Item> items;
+  for (size_t i = 0; i < 200; ++i) items.push_back({i});
+  std::vector<bool> present(items.size());
+  for (int step = 0; step < 20000; ++step) {
+    const size_t i = random() % items.size();
+    if (present[i]) {
+      Erase(&items[i]);
+    } else {
+      Insert(&items[i]);
+    }
+    present[i] = !present[i];
+    const size_t other = random() % items.size();
+    ASSERT_EQ(Find(other), present[other] ? &items[other] : nullptr) << step;
+  }
+}
+
+TEST_F(ReadIndexTest, ReadersFindWhatStaysWhileOthersComeAndGo) {
+  std::vector<Item> stay;
+  std::vector<Item> move;
+  for (size_t i = 0; i < 100; ++i) {
+    stay.push_back({2 * i});
+    move.push_back({2 * i + 1});
+  }
+  for (Item& item : stay) Insert(&item);
+  std::atomic<bool> done{false};
+  std::atomic<int> lost{0};
+  std::thread reader([&] {
+    while (!done.load()) {
+      for (const Item& item : stay)
+        if (Find(item.key) != &item) lost.fetch_add(1);
+    }
+  });
+  for (int round = 0; round < 200; ++round) {
+    for (Item& item : move) Insert(&item);
+    for (Item& item : move) Erase(&item);
+  }
+  done.store(true);
+  reader.join();
+  EXPECT_EQ(lost.load(), 0);
+}
+
+}  // namespace
+}  // namespace polyref::cache_internal

@@ -102,7 +102,6 @@ class TypeTable {
   mutable SharedMutex floors_mutex;
   Floors floors ABSL_GUARDED_BY(floors_mutex);
   std::atomic<Sequence> top_floor{0};
-  std::atomic<uint64_t> fill_count{0};
   Sequence last_forgotten = 0;
   std::array<size_t, 3> counts = {};  // entries at or above the floor, by state
   size_t unlinked_count = 0;          // entries that wait to be freed
@@ -212,10 +211,6 @@ const TypeIndexes& IdentityMap::indexes(ContentTypeId type) const {
   return table(type).indexes;
 }
 
-uint64_t IdentityMap::FillCount(ContentTypeId type) const {
-  return table(type).fill_count.load(std::memory_order_acquire);
-}
-
 Sequence IdentityMap::LastForgotten(ContentTypeId type) const {
   return table(type).last_forgotten;
 }
@@ -238,8 +233,17 @@ View IdentityMap::ViewOf(const TypeTable& table, const Entry* entry,
 
 // ---- Pins. ----
 
-void IdentityMap::Pin(ContentTypeId, const void* object) {
+bool IdentityMap::Pin(ContentTypeId type, const void* object) {
+  const TypeTable& table = this->table(type);
+  const Entry* entry = table.entries->Find(table.type.KeyOf(object));
+  const Version* version = entry == nullptr
+                               ? nullptr
+                               : entry->newest.load(std::memory_order_relaxed);
+  while (version != nullptr && version->object != object)
+    version = version->older.load(std::memory_order_relaxed);
+  if (version == nullptr) return false;
   ++pins_[object].count;
+  return true;
 }
 
 void IdentityMap::Unpin(const void* object) {
@@ -263,7 +267,8 @@ bool IdentityMap::Revive(ContentTypeId type, const ObjectKey& key, Tick time) {
   const Version* tomb = Current(table, entry);
   if (tomb == nullptr || !tomb->was_evicted) return false;
   Version* evicted = tomb->older.load(std::memory_order_relaxed);
-  if (evicted == nullptr || !evicted->owns_object || evicted->expires <= time)
+  if (evicted == nullptr || !evicted->owns_object || evicted->expires <= time ||
+      FindConflict(type, evicted->object, nullptr))
     return false;
   in_use_bytes_ -= BytesOf(table, *entry, *evicted);
   evicted->owns_object = false;
@@ -276,7 +281,6 @@ bool IdentityMap::Revive(ContentTypeId type, const ObjectKey& key, Tick time) {
   revived->expires = evicted->expires;
   table.Count(State::kUnknown, -1);
   table.Count(State::kLoaded, +1);
-  table.fill_count.fetch_add(1, std::memory_order_release);
   ++table.sums.revived;
   Push(table, *entry, revived, /*keep_old=*/false);
   table.indexes.Know(key, revived->since);
@@ -437,8 +441,10 @@ Tick IdentityMap::Expiry(ContentTypeId type, State state, Tick time) {
   random_ ^= random_ << 17;
   const double share =
       rules.jitter * static_cast<double>(random_ >> 11) / 9007199254740992.0;
-  return time + lifetime -
-         static_cast<Tick>(share * static_cast<double>(lifetime));
+  // Who loads it sees it, however short its life.
+  return time + std::max<Tick>(
+                    1, lifetime - static_cast<Tick>(
+                                      share * static_cast<double>(lifetime)));
 }
 
 // ---- Writes. ----
@@ -587,7 +593,6 @@ void IdentityMap::Write(ContentTypeId type, const ObjectKey& key, State state,
   table.indexes.Touch(write());
   if (object != nullptr) table.indexes.Add(object);
   table.indexes.Know(key, write());
-  table.fill_count.fetch_add(1, std::memory_order_release);
   Entry& entry = Link(table, key);
   if (const Version* before = Current(table, &entry))
     table.Count(before->state, -1);
@@ -659,7 +664,6 @@ void IdentityMap::Fill(ContentTypeId type, const ObjectKey& key, void* object,
   // Only now: who reads that a list is complete must find its children.
   table.indexes.Know(key, since);
   Charge(table, entry);
-  table.fill_count.fetch_add(1, std::memory_order_release);
   Sweep(table);
 }
 

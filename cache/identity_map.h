@@ -131,9 +131,6 @@ class IdentityMap {
   // The secondary indexes of a type, to look things up in them: any thread.
   const TypeIndexes& indexes(ContentTypeId type) const;
 
-  // Changes whenever anything becomes known of a key of that type. Any thread.
-  uint64_t FillCount(ContentTypeId type) const;
-
   // The last write after which nothing was known of a key of that type; 0: none
   // yet. Cost: O(1).
   Sequence LastForgotten(ContentTypeId type) const
@@ -150,7 +147,8 @@ class IdentityMap {
 
   // From here until as many Unpin, the object stays alive, and findable as long
   // as it is current. REQUIRES: a reader is open that has found it.
-  void Pin(ContentTypeId type, const void* object)
+  // False if it is no object of the map.
+  bool Pin(ContentTypeId type, const void* object)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Unpin(const void* object) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 

@@ -27,6 +27,7 @@ using cache_internal::LazyReader;
 using cache_internal::ListQuery;
 using cache_internal::ListResult;
 using cache_internal::MutexLock;
+using cache_internal::Patience;
 using cache_internal::PlanRun;
 using cache_internal::RenewWhatIsDue;
 using cache_internal::RowSpan;
@@ -36,6 +37,22 @@ using cache_internal::View;
 using State = cache_internal::IdentityMap::State;
 
 namespace {
+
+// How long a session waits while a prefetch runs, however that ends.
+class PatienceScope {
+ public:
+  PatienceScope(SessionState& session, Patience patience)
+      : session_(session), before_(session.patience()) {
+    session_.set_patience(std::move(patience));
+  }
+  ~PatienceScope() { session_.set_patience(before_); }
+  PatienceScope(const PatienceScope&) = delete;
+  PatienceScope& operator=(const PatienceScope&) = delete;
+
+ private:
+  SessionState& session_;
+  const Patience before_;
+};
 
 // What the session knows of a canonical key, after a load if that is allowed.
 View Read(SessionState& session, const ContentType& type, const ObjectKey& key,
@@ -153,7 +170,12 @@ absl::Status CannotBeRead(SessionState& session, const ListRead& read) {
 Session::Session(std::unique_ptr<SessionState> state)
     : state_(std::move(state)) {}
 Session::Session(Session&&) noexcept = default;
-Session& Session::operator=(Session&&) noexcept = default;
+Session& Session::operator=(Session&& other) noexcept {
+  if (this == &other) return *this;
+  const Session ended(std::move(*this));
+  state_ = std::move(other.state_);
+  return *this;
+}
 Session::~Session() {
   if (state_ == nullptr) return;
   CacheState& cache = state_->cache();
@@ -183,11 +205,10 @@ absl::StatusOr<PrefetchReport> Session::PrefetchRows(
         type == nullptr ? "a class that is not registered" : type->name());
   }
   state_->Adopt(plan.root().id(), rows);
-  state_->set_patience({options.deadline, options.cancel});
+  const PatienceScope patience(*state_, {options.deadline, options.cancel});
   PlanRun run(*state_, plan);
   run.Start(rows);
   PrefetchReport report = run.RunToEnd();
-  state_->set_patience({});
   // It may have brought what earlier reads did not find.
   state_->cohorts().FollowAnew();
   RenewWhatIsDue(state_->cache());
@@ -296,11 +317,8 @@ std::shared_ptr<const void> Session::ShareObject(TypeTag tag,
   const ContentType* type = cache.schema.Find(tag);
   POLYREF_CHECK(type != nullptr, "an object of a class that is not registered");
   if (auto kept = state_->FindKept(object)) return kept;
-  const View view = state_->Find(type->id(), type->KeyOf(object));
-  if (view.object != object || state_->IsAdopted(type->id(), object))
-    return nullptr;
   const MutexLock lock(cache.map.mutex());
-  cache.map.Pin(type->id(), object);
+  if (!cache.map.Pin(type->id(), object)) return nullptr;
   return std::shared_ptr<const void>(object, [&cache](const void* shared) {
     const MutexLock unpin(cache.map.mutex());
     cache.map.Unpin(shared);

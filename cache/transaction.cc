@@ -34,11 +34,10 @@ absl::Status Transaction::StageKey(Kind kind, TypeTag tag,
 void Transaction::Stage(Change change) {
   if (change.kind == Kind::kPut) {
     session_.Stage(change.type, change.key,
-                   {KeyState::kLoaded, change.object.get()});
+                   {KeyState::kLoaded, change.object.get()}, this);
   } else if (change.kind == Kind::kErase) {
-    session_.Stage(change.type, change.key, {KeyState::kMissing});
+    session_.Stage(change.type, change.key, {KeyState::kMissing}, this);
   }
-  staged_.push_back(change.object.get());
   changes_.push_back(std::move(change));
 }
 
@@ -63,10 +62,8 @@ void Transaction::Rollback() {
 }
 
 void Transaction::Unstage() {
-  // Another transaction may have staged the key since.
-  for (size_t i = 0; i < changes_.size(); ++i)
-    session_.Unstage(changes_[i].type, changes_[i].key, staged_[i]);
-  staged_.clear();
+  for (const Change& change : changes_)
+    session_.Unstage(change.type, change.key, this);
 }
 
 }  // namespace polyref

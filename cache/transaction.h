@@ -72,7 +72,6 @@ class Transaction {
 
   cache_internal::SessionState& session_;
   std::vector<Change> changes_;
-  std::vector<const void*> staged_;  // the object of each change, or null
 };
 
 }  // namespace polyref

@@ -47,7 +47,7 @@ class DeadlineTest : public GatedTest {
 
   static PrefetchOptions Past() { return {.deadline = absl::UnixEpoch()}; }
   static PrefetchOptions Soon() {
-    return {.deadline = absl::Now() + absl::Milliseconds(10)};
+    return {.deadline = absl::Now() + absl::Milliseconds(250)};
   }
   PrefetchOptions Cancellable() const {
     return {.cancel = cancel_.get_token()};

@@ -164,7 +164,6 @@ class LockedMap {
   const TypeIndexes& indexes(ContentTypeId type) const {
     return map_.indexes(type);
   }
-  uint64_t FillCount(ContentTypeId type) const { return map_.FillCount(type); }
   bool IsLoaded(ContentTypeId type, const ObjectKey& key) const {
     const MutexLock lock(map_.mutex());
     return map_.IsLoaded(type, key);
@@ -683,27 +682,6 @@ TEST_P(IdentityMapTest, ForgettingIsRemembered) {
   map_->InvalidateAll();
   EXPECT_EQ(map_->LastForgotten(kFirst), 6u);
   EXPECT_EQ(map_->LastForgotten(kSecond), 7u);
-}
-
-TEST_P(IdentityMapTest, FillsAreCounted) {
-  const auto count = [&] { return map_->FillCount(kFirst); };
-  uint64_t before = count();
-  const auto expect_more = [&](bool more) {
-    EXPECT_EQ(count() != before, more);
-    before = count();
-  };
-  Put(0, 1);
-  expect_more(true);
-  Load(1, 1);
-  expect_more(true);
-  map_->Erase(kFirst, Key(2));
-  expect_more(true);
-  map_->Invalidate(kFirst, Key(0));
-  map_->Evict(kFirst, Key(1));
-  map_->InvalidateType(kFirst);
-  expect_more(false);
-  map_->Put(kSecond, Key(0), schema_.Make(kSecond, Key(0), 1));
-  expect_more(false);
 }
 
 TEST_P(IdentityMapTest, ReaderMustCloseFirst) {

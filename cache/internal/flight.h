@@ -65,6 +65,11 @@ class Flight {
     const MutexLock lock(mutex_);
     call_ = std::move(call);
   }
+  // From here on it is known whether there is a call to be made.
+  void Decide() { decided_.CountDown(); }
+  absl::Status AwaitDecision(const Patience& patience) {
+    return decided_.Wait(patience);
+  }
   // Makes the call, unless it was made.
   void MakeCall() {
     Executor::Task call;
@@ -131,6 +136,7 @@ class Flight {
   absl::flat_hash_map<std::pair<ContentTypeId, ObjectKey>, Answer> answers_;
   absl::flat_hash_map<std::pair<const Relation*, ListParent>, absl::Status>
       failed_lists_;
+  WaveLatch decided_{1};
   WaveLatch landed_{1};
 };
 

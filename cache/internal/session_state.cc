@@ -23,14 +23,15 @@ void SessionState::SetWritten(ContentTypeId type, const ObjectKey& key,
   cohorts_.FollowAnew();
 }
 
-void SessionState::Stage(ContentTypeId type, const ObjectKey& key, View view) {
-  SessionView::Stage(type, key, view);
+void SessionState::Stage(ContentTypeId type, const ObjectKey& key, View view,
+                         const void* transaction) {
+  SessionView::Stage(type, key, view, transaction);
   cohorts_.FollowAnew();
 }
 
 void SessionState::Unstage(ContentTypeId type, const ObjectKey& key,
-                           const void* object) {
-  SessionView::Unstage(type, key, object);
+                           const void* transaction) {
+  SessionView::Unstage(type, key, transaction);
   cohorts_.FollowAnew();
 }
 

@@ -42,8 +42,10 @@ class SessionState : public SessionView {
   void Adopt(ContentTypeId type, RowSpan rows);
   // As SessionView; references may lead to other objects now.
   void SetWritten(ContentTypeId type, const ObjectKey& key, View view);
-  void Stage(ContentTypeId type, const ObjectKey& key, View view);
-  void Unstage(ContentTypeId type, const ObjectKey& key, const void* object);
+  void Stage(ContentTypeId type, const ObjectKey& key, View view,
+             const void* transaction);
+  void Unstage(ContentTypeId type, const ObjectKey& key,
+               const void* transaction);
   void Refresh();
 
   SessionLists& lists() { return lists_; }

@@ -110,31 +110,28 @@ void SessionView::SetWritten(ContentTypeId type, const ObjectKey& key,
   ++layer(type).generation;
 }
 
-void SessionView::Stage(ContentTypeId type, const ObjectKey& key, View view) {
-  layer(type).staged.insert_or_assign(key, view);
-  ++layer(type).generation;
+void SessionView::Stage(ContentTypeId type, const ObjectKey& key, View view,
+                        const void* transaction) {
+  Layer& own = layer(type);
+  own.stagings[key].emplace_back(transaction, view);
+  own.staged.insert_or_assign(key, view);
+  ++own.generation;
 }
 
 void SessionView::Unstage(ContentTypeId type, const ObjectKey& key,
-                          const void* object) {
-  auto& staged = layer(type).staged;
-  const auto it = staged.find(key);
-  if (it == staged.end() || it->second.object != object) return;
-  staged.erase(it);
-  ++layer(type).generation;
-}
-
-bool SessionView::IsAdopted(ContentTypeId type_id, const void* object) {
-  Layer& own = layer(type_id);
-  if (own.empty()) return false;
-  const ContentType& type = cache_.schema.type(type_id);
-  IndexRows(type, own);
-  const ObjectKey key = type.KeyOf(object);
-  for (const auto* views : {&own.staged, &own.rows}) {
-    const auto it = views->find(key);
-    if (it != views->end() && it->second.object == object) return true;
+                          const void* transaction) {
+  Layer& own = layer(type);
+  const auto it = own.stagings.find(key);
+  if (it == own.stagings.end()) return;
+  std::erase_if(it->second,
+                [&](const auto& one) { return one.first == transaction; });
+  if (it->second.empty()) {
+    own.stagings.erase(it);
+    own.staged.erase(key);
+  } else {
+    own.staged.insert_or_assign(key, it->second.back().second);
   }
-  return false;
+  ++own.generation;
 }
 
 void SessionView::Own(std::shared_ptr<const void> object) {

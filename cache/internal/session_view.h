@@ -69,17 +69,15 @@ class SessionView {
 
   // What a transaction of this session would write: it goes before even that,
   // until it is unstaged. The object stays where it is until then.
-  void Stage(ContentTypeId type, const ObjectKey& key, View view);
-  // Only if that object, null for none, was the last one to be staged.
-  void Unstage(ContentTypeId type, const ObjectKey& key, const void* object);
+  void Stage(ContentTypeId type, const ObjectKey& key, View view,
+             const void* transaction);
+  // What another transaction has staged is seen again.
+  void Unstage(ContentTypeId type, const ObjectKey& key,
+               const void* transaction);
 
   // Sets what the session sees of a key, unless it has something of its own for
   // it already. Returns what it sees.
   View Settle(ContentTypeId type, const ObjectKey& key, View view);
-
-  // Whether the object is a row that was adopted, or one that is staged: not
-  // the session's, or not for ever.
-  bool IsAdopted(ContentTypeId type, const void* object);
 
   // Owns an object from now on, that the session may have given out.
   void Own(std::shared_ptr<const void> object);
@@ -178,6 +176,10 @@ class SessionView {
     uint64_t generation = 1;
     std::vector<RowSpan> unindexed;
     RowSpan last_adopted;
+    // By key, in the order of staging: the transaction, and what it would
+    // write. The last one is in `staged`.
+    absl::flat_hash_map<ObjectKey, std::vector<std::pair<const void*, View>>>
+        stagings;
     // The first that has a key decides.
     absl::flat_hash_map<ObjectKey, View> staged;
     absl::flat_hash_map<ObjectKey, View> writes;

@@ -31,7 +31,6 @@ TypeLoad::TypeLoad(SessionView& session, const ContentType& type, uint64_t run)
       type_(type),
       sums_(session.cache().type(type.id())),
       run_(run),
-      filled_(map_.FillCount(type.id())),
       keys_(type.key().kind) {}
 
 std::optional<uint32_t> TypeLoad::Want(const ObjectKey& key) {
@@ -43,14 +42,14 @@ std::optional<uint32_t> TypeLoad::Want(const ObjectKey& key) {
   return it->second;
 }
 
-void TypeLoad::Start(const std::shared_ptr<Flight>& flight, Sequence began) {
+void TypeLoad::Start(const std::shared_ptr<Flight>& flight, Sequence began,
+                     Tick now) {
   map_.mutex().AssertHeld();
   const bool is_first = results_.empty();
-  // Whether anything became known since the session was asked.
-  const bool any_filled = !is_first || map_.FillCount(type_.id()) != filled_;
   flight_ = flight;
   began_ = began;
-  now_ = session_.cache().Now();
+  // A clock that was set back does not end what is learned at once.
+  now_ = std::max(now, session_.time());
   asked_.clear();
   joined_.clear();
   flights_.clear();
@@ -61,21 +60,18 @@ void TypeLoad::Start(const std::shared_ptr<Flight>& flight, Sequence began) {
   if (is_first) {
     asked_.reserve(keys_.size());
     for (uint32_t ordinal = 0; ordinal < keys_.size(); ++ordinal)
-      if (StartKey(ordinal, keys_[ordinal], any_filled))
-        asked_.push_back(ordinal);
+      if (StartKey(ordinal, keys_[ordinal])) asked_.push_back(ordinal);
     return;
   }
   for (const uint32_t ordinal : std::exchange(pending_, {}))
-    if (StartKey(ordinal, keys_[ordinal], any_filled))
-      asked_.push_back(ordinal);
+    if (StartKey(ordinal, keys_[ordinal])) asked_.push_back(ordinal);
 }
 
-bool TypeLoad::StartKey(uint32_t ordinal, const ObjectKey& key,
-                        bool any_filled) {
+bool TypeLoad::StartKey(uint32_t ordinal, const ObjectKey& key) {
   map_.mutex().AssertHeld();
   // What was evicted and is held by a reader needs no load.
-  any_filled |= map_.Revive(type_.id(), key, session_.time());
-  if (any_filled && !renew_) {
+  map_.Revive(type_.id(), key, session_.time());
+  if (!renew_) {
     const View view = session_.Find(type_.id(), key);
     if (view.state != State::kUnknown) {
       results_[ordinal] = {true, view.object};
@@ -141,7 +137,8 @@ void TypeLoad::TakeAnswer(uint32_t ordinal, const ObjectKey& key,
                           const Flight::Answer& answer) {
   results_[ordinal].answered = true;
   if (!answer.status.ok()) {
-    session_.SetFailure(type_.id(), key, {run_, answer.status});
+    if (!ServeStale(ordinal, key))
+      session_.SetFailure(type_.id(), key, {run_, answer.status});
   } else if (answer.object == nullptr) {
     session_.Settle(type_.id(), key, {State::kMissing, nullptr, 0});
   } else {
@@ -230,6 +227,9 @@ void TypeLoad::AbsorbRow(ObjectPtr row, BatchReport& report) {
     const std::shared_ptr<const void> row = std::move(answered.rejected);
     flight_->Keep(type_.id(), key, {row, absl::OkStatus()});
     view = session_.Keep(type_.id(), key, row);
+  } else if (answered.older) {
+    // Past its time, and still the newest there is.
+    view = session_.Settle(type_.id(), key, view);
   } else {
     view = session_.Accept(type_.id(), key, view);
   }
@@ -256,7 +256,9 @@ void TypeLoad::FailOrdinal(uint32_t ordinal, const ObjectKey& key,
   map_.ReleaseLease(type_.id(), key, holder_);
   ++report.failed;
   if (sums_.stale_if_error > 0) {
-    sums_.retry_at.store(now_ + sums_.back_off, std::memory_order_relaxed);
+    sums_.retry_at.store(
+        answered_ + std::min(sums_.back_off, kNeverExpires - answered_),
+        std::memory_order_relaxed);
     if (ServeStale(ordinal, key)) return;
   }
   flight_->Keep(type_.id(), key, {nullptr, status});
@@ -283,13 +285,15 @@ std::optional<Sequence> TypeLoad::AbsorbListRow(ObjectPtr row) {
   const ObjectKey key = type_.KeyOf(row.get());
   IdentityMap::Answered answered =
       map_.AnswerRow(type_.id(), key, std::move(row), loading());
-  View view = session_.Find(type_.id(), key);
+  View view = answered.older ? session_.Settle(type_.id(), key, answered.view)
+                             : session_.Find(type_.id(), key);
   if (view.state == State::kUnknown && answered.rejected != nullptr)
     view = session_.Keep(type_.id(), key, std::move(answered.rejected));
   const std::optional<uint32_t> ordinal = FindOrdinal(key);
   if (ordinal && !results_[*ordinal].answered)
     results_[*ordinal] = {true, view.object};
-  if (answered.view.state == State::kUnknown) return std::nullopt;
+  if (answered.older || answered.view.state == State::kUnknown)
+    return std::nullopt;
   return answered.view.since;
 }
 

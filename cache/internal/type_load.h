@@ -58,8 +58,10 @@ class TypeLoad {
   // that has become known meanwhile is answered at once; one that another load
   // is loading joins its flight; one that waits for this very load fails. Those
   // left are to be asked for.
-  void Start(const std::shared_ptr<Flight>& flight, Sequence began);
+  void Start(const std::shared_ptr<Flight>& flight, Sequence began, Tick now);
   std::span<const uint32_t> asked() const { return asked_; }
+  // When the answers of the round were there.
+  void set_answered(Tick now) { answered_ = now; }
 
   // The three parts of carrying a complete batch, for the keys at `ordinals`,
   // to map and session: each for all batches of the round before the next.
@@ -105,7 +107,7 @@ class TypeLoad {
   };
 
   // Starts one key: returns whether it is to be asked for.
-  bool StartKey(uint32_t ordinal, const ObjectKey& key, bool any_filled);
+  bool StartKey(uint32_t ordinal, const ObjectKey& key);
   void JoinFlight(uint32_t ordinal, const std::shared_ptr<Flight>& flight);
   bool ServeStale(uint32_t ordinal, const ObjectKey& key);
   void AbsorbRow(ObjectPtr row, BatchReport& report);
@@ -125,7 +127,6 @@ class TypeLoad {
   const ContentType& type_;
   TypeState& sums_;
   const uint64_t run_;
-  const uint64_t filled_;  // the type's fill count before the first key
   bool renew_ = false;
   std::string path_;
   KeyList keys_;  // by ordinal
@@ -133,7 +134,8 @@ class TypeLoad {
   // From the wave on.
   LeaseHolder holder_{};
   Sequence began_ = 0;
-  Tick now_ = 0;
+  Tick now_ = 0;       // as the round began
+  Tick answered_ = 0;  // as it ended
   std::shared_ptr<Flight> flight_;
   std::vector<Result> results_;    // by ordinal
   std::vector<uint32_t> pending_;  // to be started in the next round

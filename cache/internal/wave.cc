@@ -56,7 +56,7 @@ struct ListPart {
 
 // Calls add(part of `ordinals`, its chunk) for each batch.
 template <typename Add>
-void Cut(std::span<const uint32_t> ordinals, size_t max_size, Add&& add) {
+void CutInto(std::span<const uint32_t> ordinals, size_t max_size, Add&& add) {
   const size_t most = max_size == 0 ? ordinals.size() : max_size;
   const bool is_cut = ordinals.size() > most;
   for (size_t begin = 0; begin < ordinals.size(); begin += most) {
@@ -92,15 +92,23 @@ class Round {
 
   // Returns whether another round is needed.
   bool Run(WaveReport& report) {
+    const Tick now = cache_.Now();
     {
       const MutexLock lock(map_.mutex());
-      Start();
+      Start(now);
     }
+    Cut();
     absl::Status patience = session_.patience().Check();
     const bool calls = patience.ok() && !(keys_.empty() && lists_.empty());
-    if (calls) patience = Load();
+    if (calls) {
+      patience = Load();
+    } else {
+      flight_->Decide();
+    }
+    const Tick answered = cache_.Now();
     {
       const MutexLock lock(map_.mutex());
+      for (const auto& load : loads_.types) load->set_answered(answered);
       Absorb(patience);
       End();
     }
@@ -110,21 +118,24 @@ class Round {
   }
 
  private:
-  void Start() ABSL_EXCLUSIVE_LOCKS_REQUIRED(map_.mutex()) {
+  void Start(Tick now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(map_.mutex()) {
     began_ = map_.BeginLoad();
-    for (const auto& load : loads_.types) {
-      load->Start(flight_, began_);
-      CutKeys(*load);
-    }
+    for (const auto& load : loads_.types) load->Start(flight_, began_, now);
     for (const auto& load : loads_.lists) {
       load->Start(flight_, began_);
-      CutLists(*load, RowsFor(*load));
+      rows_.push_back(&RowsFor(*load, now));
     }
+  }
+
+  void Cut() {
+    for (const auto& load : loads_.types) CutKeys(*load);
+    for (size_t i = 0; i < loads_.lists.size(); ++i)
+      CutLists(*loads_.lists[i], *rows_[i]);
   }
 
   // Where the rows of a list go: the load of their type, which is made here if
   // no key of that type is wanted.
-  TypeLoad& RowsFor(const ListLoad& list)
+  TypeLoad& RowsFor(const ListLoad& list, Tick now)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(map_.mutex()) {
     const ContentType* type = list.request().child;
     for (const auto* group : {&loads_.types, &row_loads_}) {
@@ -134,7 +145,7 @@ class Round {
     }
     row_loads_.push_back(
         std::make_unique<TypeLoad>(session_, *type, cache_.NextRun()));
-    row_loads_.back()->Start(flight_, began_);
+    row_loads_.back()->Start(flight_, began_, now);
     return *row_loads_.back();
   }
 
@@ -147,18 +158,18 @@ class Round {
       std::transform(sorted.begin(), sorted.end(), order.begin(),
                      [&](uint32_t i) { return load.asked()[i]; });
     }
-    Cut(order, limits.max_keys,
-        [&](std::vector<uint32_t> ordinals, int64_t chunk) {
-          keys_.push_back({&load, std::move(ordinals), chunk});
-        });
+    CutInto(order, limits.max_keys,
+            [&](std::vector<uint32_t> ordinals, int64_t chunk) {
+              keys_.push_back({&load, std::move(ordinals), chunk});
+            });
   }
 
   void CutLists(ListLoad& load, TypeLoad& rows) {
     const BatchLimits limits = cache_.source.limits(*load.request().child);
-    Cut(load.asked(), limits.max_keys,
-        [&](std::vector<uint32_t> ordinals, int64_t chunk) {
-          lists_.push_back({&load, &rows, std::move(ordinals), chunk});
-        });
+    CutInto(load.asked(), limits.max_keys,
+            [&](std::vector<uint32_t> ordinals, int64_t chunk) {
+              lists_.push_back({&load, &rows, std::move(ordinals), chunk});
+            });
   }
 
   // Returns why not all batches are complete.
@@ -185,6 +196,7 @@ class Round {
     const Executor* executor = cache_.options.executor;
     if (executor == nullptr || executor->IsOwnThread() ||
         !session_.patience().is_limited()) {
+      flight_->Decide();
       CallSource(cache_.source, *flight_, std::move(wave), states);
     } else {
       // Not owned by its own call: the task below owns the flight.
@@ -193,6 +205,7 @@ class Round {
                           states = std::move(states)]() mutable {
         CallSource(source, *flight, std::move(wave), states);
       });
+      flight_->Decide();
       cache_.RunInBackground([flight = flight_] { flight->MakeCall(); });
     }
     return latch->Wait(session_.patience());
@@ -305,7 +318,9 @@ class Round {
     const Executor* executor = cache_.options.executor;
     const bool is_task = executor != nullptr && executor->IsOwnThread();
     for (const auto& flight : load.flights()) {
-      if (is_task) flight->MakeCall();
+      if (is_task && status.ok())
+        status = flight->AwaitDecision(session_.patience());
+      if (is_task && status.ok()) flight->MakeCall();
       if (status.ok()) status = flight->Wait(session_.patience());
     }
     if (!status.ok()) loads_.interrupted = status;
@@ -322,6 +337,7 @@ class Round {
   Sequence began_ = 0;
   absl::Time start_;
   std::vector<std::unique_ptr<TypeLoad>> row_loads_;
+  std::vector<TypeLoad*> rows_;  // by list load: where its rows go
   std::vector<KeyPart> keys_;
   std::vector<ListPart> lists_;
 };

@@ -78,8 +78,7 @@ void CoverageTable::SetCount(const ListParent& parent, int64_t count,
 
 size_t CoverageTable::bytes() const {
   // A slot and its control byte, at a load between 7/16 and 7/8.
-  return lists_.capacity() * (sizeof(*lists_.begin()) + 1) +
-         left_.size() * sizeof(left_.front());
+  return lists_.capacity() * (sizeof(*lists_.begin()) + 1);
 }
 
 void CoverageTable::Leave(const ListParent& parent, Sequence now,

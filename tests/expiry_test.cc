@@ -807,5 +807,43 @@ TEST_F(ExpiryTest, WriteEndsStaleness) {
   EXPECT_EQ(StatsOf<Apple>().stale_served, 1);
 }
 
+// ---- What is over before it began. ----
+
+TEST_F(ExpiryTest, ZeroTimeToLiveLastsForItsSession) {
+  Make({.time_to_live = absl::ZeroDuration(),
+        .missing_time_to_live = absl::ZeroDuration()});
+  for (int round = 0; round < 2; ++round) {
+    Session session = cache_->NewSession();
+    EXPECT_EQ(Read(session, 1), "Elstar");
+    EXPECT_EQ(Read(session, 77), "-");
+    EXPECT_THAT(List(session), ElementsAre("Elstar", "Gala", "Cox"));
+    EXPECT_EQ(Read(session, 1), "Elstar");
+    Pass(absl::Microseconds(1));
+  }
+  EXPECT_THAT(Calls(), ElementsAre("x.apple 1", "x.apple 77",
+                                   "x.apple.farm of x.farm 1", "x.apple 1",
+                                   "x.apple 77", "x.apple.farm of x.farm 1"));
+}
+
+TEST_F(ExpiryTest, ClockSetBackHidesNothing) {
+  Make({.time_to_live = kMinute});
+  Session session = cache_->NewSession();
+  Pass(-2 * kMinute);
+  EXPECT_EQ(Read(session, 1), "Elstar");
+  EXPECT_THAT(List(session), ElementsAre("Elstar", "Gala", "Cox"));
+}
+
+TEST_F(ExpiryTest, EndlessBackOffStillServes) {
+  Make({.time_to_live = kMinute,
+        .stale_if_error = absl::Hours(1),
+        .back_off = absl::InfiniteDuration()});
+  EXPECT_EQ(ReadAnew(1), "Elstar");
+  Pass(2 * kMinute);
+  source_.Fail<Apple>(absl::UnavailableError("down"));
+  Calls();
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(ReadAnew(1), "Elstar");
+  EXPECT_THAT(Calls(), ElementsAre("x.apple 1"));
+}
+
 }  // namespace
 }  // namespace polyref

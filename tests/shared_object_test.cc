@@ -366,5 +366,27 @@ TEST_F(NoRoomTest, ASessionReadsTheSameObjectAllTheTime) {
   EXPECT_EQ(StatsOf<Book>().objects, 0);
 }
 
+TEST_F(SharedObjectTest, OwnWritesDoNotTakeWhatWasGiven) {
+  Session session = cache_.NewSession();
+  const Writer* ada = session.Get(Ref<Writer>(1));
+  Writer renamed = *ada;
+  renamed.name = "Augusta";
+  ASSERT_TRUE(session.Put(renamed).ok());
+  const std::shared_ptr<const Writer> shared = session.Share(*ada);
+  ASSERT_NE(shared, nullptr);
+  EXPECT_EQ(shared->name, "Ada");
+}
+
+TEST_F(SharedObjectTest, RefreshDoesNotTakeWhatWasGiven) {
+  Session session = cache_.NewSession();
+  const Writer* ada = session.Get(Ref<Writer>(1));
+  Writer renamed = *ada;
+  renamed.name = "Augusta";
+  ASSERT_TRUE(cache_.Put(renamed).ok());
+  session.Refresh();
+  EXPECT_EQ(session.Get(Ref<Writer>(1))->name, "Augusta");
+  EXPECT_NE(session.Share(*ada), nullptr);
+}
+
 }  // namespace
 }  // namespace polyref

@@ -451,5 +451,39 @@ TEST_F(TransactionTest, StagedSurvivesRefresh) {
   EXPECT_EQ(ReadAnew(1), "staged");
 }
 
+TEST_F(TransactionTest, RollbackLeavesWhatOthersStaged) {
+  Session session = cache_.NewSession();
+  Transaction first(session);
+  Transaction second(session);
+  ASSERT_TRUE(first.Put(A(1, "Of the first", 1)).ok());
+  ASSERT_TRUE(second.Put(A(1, "Of the second", 1)).ok());
+  EXPECT_EQ(session.Get(Ref<Apple>(1))->name, "Of the second");
+  second.Rollback();
+  EXPECT_EQ(session.Get(Ref<Apple>(1))->name, "Of the first");
+  first.Rollback();
+  EXPECT_EQ(session.Get(Ref<Apple>(1))->name, "Elstar");
+}
+
+TEST_F(TransactionTest, InvalidationOfOneHidesNoEraseOfAnother) {
+  Session session = cache_.NewSession();
+  Transaction first(session);
+  Transaction second(session);
+  ASSERT_TRUE(first.Invalidate<Apple>(1).ok());
+  ASSERT_TRUE(second.Erase<Apple>(1).ok());
+  first.Rollback();
+  EXPECT_EQ(session.Resolve(Ref<Apple>(1)).outcome(), Outcome::kMissing);
+}
+
+TEST_F(TransactionTest, EvictedObjectDoesNotComeBackOverATakenValue) {
+  Session keeps = cache_.NewSession();
+  ASSERT_NE(keeps.Get(Ref<Apple>(1)), nullptr);
+  ASSERT_TRUE(cache_.Evict<Apple>(1).ok());
+  ASSERT_TRUE(cache_.Put(A(9, "Elstar", 2)).ok());
+  source_.Add<Apple>({A(1, "Renamed", 1)});
+  Session session = cache_.NewSession();
+  EXPECT_EQ(session.Get(Ref<Apple>(1))->name, "Renamed");
+  EXPECT_EQ(session.FindAll(by_name, std::string("Elstar")).size(), 1u);
+}
+
 }  // namespace
 }  // namespace polyref

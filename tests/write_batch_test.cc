@@ -361,5 +361,15 @@ TEST_F(WriteBatchTest, ListenerWithABadKeyChangesNothing) {
   EXPECT_THAT(Calls(), IsEmpty());
 }
 
+TEST_F(WriteBatchTest, OlderRowIsAskedForOnceASession) {
+  ASSERT_TRUE(cache_.Put(User{1, "new", 20}).ok());
+  source_.Add<User>({{1, "old", 10}});
+  clock_.Advance(absl::Minutes(1));
+  Calls();
+  Session session = cache_.NewSession();
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(Read(session, 1), "new");
+  EXPECT_THAT(Calls(), ElementsAre("b.user 1"));
+}
+
 }  // namespace
 }  // namespace polyref

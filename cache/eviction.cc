@@ -519,8 +519,10 @@ class Lru final : public EvictionPolicy {
   void Read(EvictionNode& node) override {
     const MutexLock lock(mutex_);
     if (node.place == kNowhere) return;
+    // To the front of its list. The place stays: the owner looks at it without
+    // this lock.
     Unlink(node.slot);
-    Enter(node);
+    LinkAfter(node.place, node.slot);
   }
 
   int64_t charged_bytes() const override {

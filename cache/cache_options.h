@@ -56,15 +56,16 @@ struct CacheOptions {
   //
   // An entry is charged, beside its object, on 64-bit machines with glibc:
   //
-  //   integer key                     172 bytes
-  //   UUID key                        188
-  //   text key                        204, and its text if not within 15 bytes
+  //   integer or UUID key             164 bytes
+  //   text key                        181, and its text if not within 15 bytes
   //   each index, and each reference
   //     that has lists over it         88
   //   eviction                        8 to 16, kLru 16 to 32
   //
   // Filled with 10,000 objects or more it agrees with the allocator within a
-  // tenth: tables double from time to time, and are charged as an average.
+  // tenth: tables double from time to time, and are charged as an average. The
+  // memory of entries, though not that of objects, serves other entries once
+  // it is free, and is given back when the cache ends.
   int64_t capacity_bytes = std::numeric_limits<int64_t>::max();
   EvictionKind eviction = EvictionKind::kS3Fifo;
   // For types that are not in `types`, which is by name.

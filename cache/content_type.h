@@ -8,6 +8,7 @@
 #ifndef POLYREF_CACHE_CONTENT_TYPE_H_
 #define POLYREF_CACHE_CONTENT_TYPE_H_
 
+#include <atomic>
 #include <compare>
 #include <cstddef>
 #include <cstdint>
@@ -26,20 +27,26 @@
 
 namespace polyref {
 
-// Names a C++ type at run time: equal for equal types, and cheaper than
-// std::type_info.
-using TypeTag = const void*;
-
 namespace cache_internal {
 
+// There is one for each C++ class that is named as the class of objects. Its
+// number, which is small, is given when a schema first defines it; 0: never.
+struct ClassTag {
+  std::atomic<uint32_t> number{0};
+};
+
 template <typename T>
-inline char type_tag_storage = 0;
+inline ClassTag class_tag;
 
 }  // namespace cache_internal
 
+// Names a C++ class at run time: equal for equal classes, and cheaper than
+// std::type_info.
+using TypeTag = cache_internal::ClassTag*;
+
 template <typename T>
 TypeTag TypeTagOf() {
-  return &cache_internal::type_tag_storage<T>;
+  return &cache_internal::class_tag<T>;
 }
 
 // An object of some content type, owned.

@@ -93,6 +93,8 @@ class CoverageTable {
   // To readers at `since` and later the child is known again, wherever it is
   // now: a load fills the gap from where it opened, a write begins where it is.
   void Regain(const ObjectKey& child, Sequence since);
+  // Whether any child is not known, so that it could be known again.
+  bool has_lost() const { return !lost_.empty(); }
 
   // A write changed some child: counts are out of date.
   void Touch(Sequence now) { last_touch_ = now; }

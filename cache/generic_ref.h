@@ -6,7 +6,9 @@
 // Session::Resolve tells what became of a reference, and never throws.
 //
 // Values without behaviour: they do not load, and do not keep the object alive.
-// Thread-compatible.
+// A reference remembers where a session last found its object, which makes the
+// next read as cheap as following a pointer; that is no part of its value, and
+// is safe in objects that threads share. Otherwise thread-compatible.
 #ifndef POLYREF_CACHE_GENERIC_REF_H_
 #define POLYREF_CACHE_GENERIC_REF_H_
 
@@ -14,6 +16,7 @@
 #include <limits>
 #include <utility>
 
+#include "polyref/cache/internal/entry_hint.h"
 #include "polyref/cache/object_key.h"
 
 namespace polyref {
@@ -29,15 +32,19 @@ namespace cache_internal {
 class AnyRef {
  public:
   AnyRef() = default;
-  explicit AnyRef(ObjectKey key) : key_(std::move(key)) {}
+  explicit AnyRef(ObjectKey&& key) : key_(std::move(key)) {}
 
   bool is_null() const { return key_.is_null(); }
   const ObjectKey& key() const { return key_; }
+
+  // For sessions.
+  const EntryHint& hint() const { return hint_; }
 
   friend bool operator==(const AnyRef&, const AnyRef&) = default;
 
  private:
   ObjectKey key_;
+  EntryHint hint_;
 };
 
 }  // namespace cache_internal
@@ -74,13 +81,17 @@ class GenericRef {
   bool is_null() const { return key_.is_null(); }
   bool has_unknown_type() const { return type_ == kUnknownType; }
 
-  // REQUIRES: neither null nor of unknown type.
+  // Of no meaning if the reference is null; of none in the schema if its type
+  // is unknown.
   ContentTypeId content_type() const { return type_; }
   // The content type as the row's database numbers it; -1 where a source found
   // no number in the row. REQUIRES:
   // has_unknown_type().
   int64_t database_type_id() const { return database_type_id_; }
   const ObjectKey& key() const { return key_; }
+
+  // For sessions.
+  const cache_internal::EntryHint& hint() const { return hint_; }
 
   friend bool operator==(const GenericRef&, const GenericRef&) = default;
 
@@ -89,6 +100,7 @@ class GenericRef {
       std::numeric_limits<uint32_t>::max()};
 
   ObjectKey key_;
+  cache_internal::EntryHint hint_;
   int64_t database_type_id_ = 0;
   ContentTypeId type_{0};
 };

@@ -64,8 +64,10 @@ using Answered = IdentityMap::Answered;
 // The part of one content type.
 class TypeTable {
  public:
-  TypeTable(const Schema& schema, const ContentType& type)
-      : type(type), entries(EntryTable::Make(type)), indexes(schema, type) {}
+  TypeTable(const Schema& schema, const ContentType& type, EntryPools& pools)
+      : type(type),
+        entries(EntryTable::Make(type, pools)),
+        indexes(schema, type) {}
 
   // The last write that invalidated the whole type, as seen at `as_of`. Any
   // thread: no lock, unless the floor rose after `as_of`.
@@ -129,7 +131,7 @@ IdentityMap::IdentityMap(const Schema& schema, Options options)
       policy_wants_reads_(policy_->wants_reads()),
       empty_policy_bytes_(policy_->own_bytes()) {
   for (const ContentType& type : schema.types())
-    tables_.push_back(std::make_unique<TypeTable>(schema, type));
+    tables_.push_back(std::make_unique<TypeTable>(schema, type, pools_));
 }
 
 IdentityMap::~IdentityMap() {
@@ -163,7 +165,7 @@ void IdentityMap::CloseReader(const Reader& reader) {
 }
 
 View IdentityMap::Find(ContentTypeId type, const ObjectKey& key, Sequence as_of,
-                       Tick time) const {
+                       Tick time, const EntryHint* hint) const {
   const TypeTable& table = this->table(type);
   Entry* entry = table.entries->Find(key);
   if (entry == nullptr) return {};
@@ -182,7 +184,12 @@ View IdentityMap::Find(ContentTypeId type, const ObjectKey& key, Sequence as_of,
   } else {
     NoteUse(*entry);
   }
+  if (hint != nullptr) hint->Set(table.entries->HintTo(*entry));
   return {version->state, version->object, version->since};
+}
+
+const std::atomic<Sequence>& IdentityMap::top_floor(ContentTypeId type) const {
+  return table(type).top_floor;
 }
 
 void IdentityMap::AskForRenewal(ContentTypeId type, const ObjectKey& key,
@@ -204,7 +211,8 @@ std::vector<std::pair<ContentTypeId, ObjectKey>> IdentityMap::TakeRenewals() {
 bool IdentityMap::IsLoaded(ContentTypeId type, const ObjectKey& key,
                            Tick time) const {
   const TypeTable& table = this->table(type);
-  return ViewOf(table, table.entries->Find(key), time).state == State::kLoaded;
+  return ViewOf(Current(table, table.entries->Find(key)), time).state ==
+         State::kLoaded;
 }
 
 const TypeIndexes& IdentityMap::indexes(ContentTypeId type) const {
@@ -222,9 +230,7 @@ const Version* IdentityMap::Current(const TypeTable& table,
   return newest != nullptr && newest->since >= table.floor() ? newest : nullptr;
 }
 
-View IdentityMap::ViewOf(const TypeTable& table, const Entry* entry,
-                         Tick time) const {
-  const Version* current = Current(table, entry);
+View IdentityMap::ViewOf(const Version* current, Tick time) {
   if (current == nullptr || current->state == State::kUnknown) return {};
   if (current->expires <= time)
     return {.since = current->since, .expired = true};
@@ -307,25 +313,19 @@ std::optional<Lease> IdentityMap::ReleaseLease(ContentTypeId type,
 Answered IdentityMap::AnswerRow(ContentTypeId type, const ObjectKey& key,
                                 ObjectPtr row, const Loading& loading) {
   TypeTable& table = this->table(type);
-  Answered answered;
-  const std::optional<Lease> lease =
-      table.entries->RedeemLease(key, loading.holder);
-  if (lease) answered.ordinal = lease->ordinal;
-  const auto current = [&] {
-    mutex_.AssertHeld();
-    return ViewOf(table, table.entries->Find(key), loading.time);
-  };
-  answered.view = current();
-  const bool unasked = !table.entries->IsLeased(key) &&
-                       table.last_forgotten <= loading.began &&
-                       answered.view.since <= loading.began;
+  Entry* entry = table.entries->Find(key);
+  const Version* before = Current(table, entry);
+  Answered answered = Answer(table, key, before, loading);
+  const bool may_be_taken =
+      answered.ordinal ||
+      (!table.entries->IsLeased(key) && table.last_forgotten <= loading.began &&
+       answered.view.since <= loading.began);
   const bool wanted = answered.view.state == State::kUnknown ||
-                      (loading.renew && lease.has_value());
-  if (!wanted || (!lease && !unasked)) {
+                      (loading.renew && answered.ordinal);
+  if (!wanted || !may_be_taken) {
     answered.rejected = std::move(row);
     return answered;
   }
-  const Version* before = Current(table, table.entries->Find(key));
   const bool replaces = before != nullptr && before->state != State::kUnknown;
   if (replaces && before->state == State::kLoaded &&
       table.type.CompareVersions(row.get(), before->object) < 0) {
@@ -336,46 +336,53 @@ Answered IdentityMap::AnswerRow(ContentTypeId type, const ObjectKey& key,
     answered.view = {State::kLoaded, before->object, before->since};
     return answered;
   }
-  DropConflicts(type, row.get());
-  const Tick expires = Expiry(type, State::kLoaded, loading.now);
-  if (replaces) {
-    Replace(type, key, State::kLoaded, row.release(), expires);
-  } else {
-    Fill(type, key, row.release(), expires);
-  }
-  answered.view = current();
+  // That may free entries, and this one if it is stale.
+  if (DropConflicts(type, row.get())) entry = table.entries->Find(key);
+  Take(table, key, entry, row.release(), replaces, loading, answered);
   return answered;
 }
 
 Answered IdentityMap::AnswerMissing(ContentTypeId type, const ObjectKey& key,
                                     const Loading& loading) {
   TypeTable& table = this->table(type);
+  Entry* entry = table.entries->Find(key);
+  const Version* before = Current(table, entry);
+  Answered answered = Answer(table, key, before, loading);
+  if (!answered.ordinal ||
+      (answered.view.state != State::kUnknown && !loading.renew))
+    return answered;
+  const bool replaces = before != nullptr && before->state != State::kUnknown;
+  Take(table, key, entry, nullptr, replaces, loading, answered);
+  return answered;
+}
+
+Answered IdentityMap::Answer(TypeTable& table, const ObjectKey& key,
+                             const Version* current, const Loading& loading) {
   Answered answered;
   const std::optional<Lease> lease =
       table.entries->RedeemLease(key, loading.holder);
   if (lease) answered.ordinal = lease->ordinal;
-  const auto current = [&] {
-    mutex_.AssertHeld();
-    return ViewOf(table, table.entries->Find(key), loading.time);
-  };
-  answered.view = current();
-  if (!lease || (answered.view.state != State::kUnknown && !loading.renew))
-    return answered;
-  const Version* before = Current(table, table.entries->Find(key));
-  const Tick expires = Expiry(type, State::kMissing, loading.now);
-  if (before != nullptr && before->state != State::kUnknown) {
-    Replace(type, key, State::kMissing, nullptr, expires);
-  } else {
-    Fill(type, key, nullptr, expires);
-  }
-  answered.view = current();
+  answered.view = ViewOf(current, loading.time);
+  if (current != nullptr) answered.expires = current->expires;
   return answered;
 }
 
-Tick IdentityMap::ExpiresAt(ContentTypeId type, const ObjectKey& key) const {
-  const TypeTable& table = this->table(type);
-  const Version* current = Current(table, table.entries->Find(key));
-  return current == nullptr ? kNeverExpires : current->expires;
+void IdentityMap::Take(TypeTable& table, const ObjectKey& key, Entry* entry,
+                       void* object, bool replaces, const Loading& loading,
+                       Answered& answered) {
+  const State state = object == nullptr ? State::kMissing : State::kLoaded;
+  const Tick expires = Expiry(table.type.id(), state, loading.now);
+  if (replaces) {
+    ++table.sums.expired;
+    Write(table.type.id(), key, state, object, expires);
+    Publish();
+    entry = table.entries->Find(key);
+  } else {
+    entry = &Fill(table, key, entry, object, expires);
+  }
+  answered.view = ViewOf(Current(table, entry), loading.time);
+  answered.expires = expires;
+  answered.hint = table.entries->HintTo(*entry);
 }
 
 View IdentityMap::FindStale(ContentTypeId type, const ObjectKey& key, Tick time,
@@ -501,9 +508,13 @@ std::optional<IdentityMap::Conflict> IdentityMap::FindConflict(
   return std::nullopt;
 }
 
-void IdentityMap::DropConflicts(ContentTypeId type, const void* object) {
-  while (const auto conflict = FindConflict(type, object, nullptr))
+bool IdentityMap::DropConflicts(ContentTypeId type, const void* object) {
+  bool dropped = false;
+  while (const auto conflict = FindConflict(type, object, nullptr)) {
     Invalidate(type, conflict->key);
+    dropped = true;
+  }
+  return dropped;
 }
 
 Sequence IdentityMap::Apply(std::span<Change> changes, Tick time) {
@@ -549,7 +560,7 @@ const void* IdentityMap::Put(ContentTypeId type, const ObjectKey& key,
 const void* IdentityMap::Prime(ContentTypeId type, const ObjectKey& key,
                                ObjectPtr object, Tick time) {
   const TypeTable& table = this->table(type);
-  const View current = ViewOf(table, table.entries->Find(key), time);
+  const View current = ViewOf(Current(table, table.entries->Find(key)), time);
   if (current.state == State::kLoaded) return current.object;
   return Put(type, key, std::move(object), time);
 }
@@ -566,8 +577,8 @@ void IdentityMap::Invalidate(ContentTypeId type, const ObjectKey& key) {
 
 void IdentityMap::Evict(ContentTypeId type, const ObjectKey& key) {
   const TypeTable& table = this->table(type);
-  if (ViewOf(table, table.entries->Find(key), 0).state == State::kUnknown)
-    return;
+  const Version* current = Current(table, table.entries->Find(key));
+  if (ViewOf(current, 0).state == State::kUnknown) return;
   Change change = {Change::Kind::kEvict, type, key};
   Apply({&change, 1});
 }
@@ -642,12 +653,11 @@ void IdentityMap::Forget(TypeTable& table, const Version* before,
   if (!as_loaded) table.last_forgotten = write();
 }
 
-void IdentityMap::Fill(ContentTypeId type, const ObjectKey& key, void* object,
-                       Tick expires) {
-  TypeTable& table = this->table(type);
+Entry& IdentityMap::Fill(TypeTable& table, const ObjectKey& key, Entry* known,
+                         void* object, Tick expires) {
   const State state = object == nullptr ? State::kMissing : State::kLoaded;
   if (object != nullptr) table.indexes.Add(object);
-  Entry& entry = Link(table, key);
+  Entry& entry = known != nullptr ? *known : LinkNew(table, key);
   const Version* gap = Current(table, &entry);
   POLYREF_CHECK(gap == nullptr || gap->state == State::kUnknown,
                 "filled what is known");
@@ -665,20 +675,17 @@ void IdentityMap::Fill(ContentTypeId type, const ObjectKey& key, void* object,
   table.indexes.Know(key, since);
   Charge(table, entry);
   Sweep(table);
-}
-
-void IdentityMap::Replace(ContentTypeId type, const ObjectKey& key, State state,
-                          void* object, Tick expires) {
-  ++table(type).sums.expired;
-  Write(type, key, state, object, expires);
-  Publish();
+  return entry;
 }
 
 // ---- The life of versions and entries. ----
 
 Entry& IdentityMap::Link(TypeTable& table, const ObjectKey& key) {
   Entry* known = table.entries->Find(key);
-  if (known != nullptr) return *known;
+  return known != nullptr ? *known : LinkNew(table, key);
+}
+
+Entry& IdentityMap::LinkNew(TypeTable& table, const ObjectKey& key) {
   Entry& entry = table.entries->Link(key, [this](Memory memory) {
     mutex_.AssertHeld();
     Discard(std::move(memory));

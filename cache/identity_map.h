@@ -52,6 +52,7 @@
 #include "polyref/cache/coverage.h"
 #include "polyref/cache/eviction.h"
 #include "polyref/cache/internal/entry.h"
+#include "polyref/cache/internal/entry_hint.h"
 #include "polyref/cache/internal/entry_table.h"
 #include "polyref/cache/internal/floors.h"
 #include "polyref/cache/internal/lease_table.h"
@@ -118,11 +119,22 @@ class IdentityMap {
   Reader OpenReader(Tick time = 0) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void CloseReader(const Reader& reader) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
-  // What was known after write `as_of` to a reader that began at `time`.
-  // REQUIRES: a reader is open that was opened at `as_of` or before. Any
-  // thread; takes no lock and writes at most one relaxed byte.
+  // What was known after write `as_of` to a reader that began at `time`. Notes
+  // in `hint`, if there is one, where an object was found. REQUIRES: a reader
+  // is open that was opened at `as_of` or before. Any thread; takes no lock and
+  // writes at most one relaxed byte to what is shared, and the hint.
   View Find(ContentTypeId type, const ObjectKey& key, Sequence as_of,
-            Tick time = 0) const;
+            Tick time = 0, const EntryHint* hint = nullptr) const;
+
+  // The way of reads that do not look for their entry: FindAt in the pools, and
+  // then what Find does. Not with a policy that wants to hear of every read.
+  const EntryPools& pools() const { return pools_; }
+  bool may_be_read_by_hint() const { return !policy_wants_reads_; }
+  // The last write that invalidated the whole type. Any thread.
+  const std::atomic<Sequence>& top_floor(ContentTypeId type) const;
+  const TypeRules& rules(ContentTypeId type) const {
+    return options_.rules[static_cast<size_t>(type)];
+  }
 
   // Whether there is a current object of the key, whose time is not over.
   bool IsLoaded(ContentTypeId type, const ObjectKey& key, Tick time = 0) const
@@ -187,6 +199,8 @@ class IdentityMap {
     std::optional<uint32_t> ordinal;
     // What is known of the key now.
     View view;
+    Tick expires = kNeverExpires;  // when that ends
+    uint64_t hint = 0;             // to the entry, if the answer was taken
     // The row, handed back because it was not taken.
     ObjectPtr rejected{nullptr, nullptr};
     bool older = false;  // than the object that is there
@@ -209,10 +223,6 @@ class IdentityMap {
   // Nothing was learned. Returns the lease; empty if it was void.
   std::optional<Lease> ReleaseLease(ContentTypeId type, const ObjectKey& key,
                                     LeaseHolder holder)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-
-  // When what is known of the key ends.
-  Tick ExpiresAt(ContentTypeId type, const ObjectKey& key) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   // What is past its time for a reader that began at `time`, by at most
@@ -360,9 +370,6 @@ class IdentityMap {
   TypeTable& table(ContentTypeId type) const {
     return *tables_[static_cast<size_t>(type)];
   }
-  const TypeRules& rules(ContentTypeId type) const {
-    return options_.rules[static_cast<size_t>(type)];
-  }
 
   // A write has the number write() until Publish makes it visible.
   Sequence write() const { return now_.load(std::memory_order_relaxed) + 1; }
@@ -379,8 +386,7 @@ class IdentityMap {
   // The newest version if it is not from below the floor, or null.
   const Version* Current(const TypeTable& table, const Entry* entry) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  View ViewOf(const TypeTable& table, const Entry* entry, Tick time) const
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  static View ViewOf(const Version* current, Tick time);
   void AskForRenewal(ContentTypeId type, const ObjectKey& key,
                      const Version& version) const;
   // When a fact learned at `time` ends.
@@ -396,14 +402,19 @@ class IdentityMap {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Forget(TypeTable& table, const Version* before, const ObjectKey& key,
               bool unchanged) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // A load fills a gap.
-  void Fill(ContentTypeId type, const ObjectKey& key, void* object,
-            Tick expires) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // A load replaces what is there.
-  void Replace(ContentTypeId type, const ObjectKey& key, State state,
-               void* object, Tick expires)
+  // The lease of an answer is over.
+  Answered Answer(TypeTable& table, const ObjectKey& key,
+                  const Version* current, const Loading& loading)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void DropConflicts(ContentTypeId type, const void* object)
+  // The answer becomes known. `entry` is that of the key, or null; no object:
+  // it is missing. `replaces` what is there, or fills a gap.
+  void Take(TypeTable& table, const ObjectKey& key, Entry* entry, void* object,
+            bool replaces, const Loading& loading, Answered& answered)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  Entry& Fill(TypeTable& table, const ObjectKey& key, Entry* known,
+              void* object, Tick expires) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Returns whether there were any.
+  bool DropConflicts(ContentTypeId type, const void* object)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   std::optional<Conflict> FindConflict(
       ContentTypeId type, const void* object,
@@ -412,6 +423,9 @@ class IdentityMap {
 
   // ---- The life of versions and entries. ----
   Entry& Link(TypeTable& table, const ObjectKey& key)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The same for a key that has no entry that is linked.
+  Entry& LinkNew(TypeTable& table, const ObjectKey& key)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Whether the newest version has a pin, or may be needed by a reader too.
   bool IsPinned(const Entry& entry) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -455,6 +469,7 @@ class IdentityMap {
   mutable Mutex mutex_;
   std::atomic<Sequence> now_{0};
   uint64_t last_holder_ = 0;
+  EntryPools pools_;
   std::vector<std::unique_ptr<TypeTable>> tables_;  // by content type id
   OpenReaders readers_;
   std::multiset<Sequence> loads_;  // when those under way began

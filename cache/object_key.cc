@@ -147,6 +147,29 @@ std::string_view KeyKindName(KeyKind kind) {
   return "unknown";
 }
 
+void ObjectKey::HoldText(const std::string& text) {
+  std::construct_at(&text_, text);
+}
+void ObjectKey::HoldText(std::string&& text) noexcept {
+  std::construct_at(&text_, std::move(text));
+}
+void ObjectKey::DropText() noexcept { std::destroy_at(&text_); }
+
+std::strong_ordering operator<=>(const ObjectKey& a, const ObjectKey& b) {
+  if (a.holds_ != b.holds_) return a.holds_ <=> b.holds_;
+  switch (a.holds_) {
+    case ObjectKey::Holds::kNull:
+      return std::strong_ordering::equal;
+    case ObjectKey::Holds::kInt64:
+      return a.int64_ <=> b.int64_;
+    case ObjectKey::Holds::kUuid:
+      return a.uuid_ <=> b.uuid_;
+    case ObjectKey::Holds::kText:
+      return a.text_ <=> b.text_;
+  }
+  return std::strong_ordering::equal;
+}
+
 std::string ObjectKey::ToString() const {
   if (Is(KeyKind::kInt64)) return std::to_string(int64());
   if (Is(KeyKind::kUuid)) return uuid().ToString();

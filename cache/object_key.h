@@ -20,12 +20,12 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <type_traits>
 #include <utility>
-#include <variant>
 
 namespace polyref {
 
@@ -69,7 +69,7 @@ std::string_view KeyKindName(KeyKind kind);
 class ObjectKey {
  public:
   // The null key: no object.
-  ObjectKey() = default;
+  ObjectKey() : holds_(Holds::kNull) {}
 
   // Conversions, so that keys can be written as they are. Any integer type that
   // fits in 64 signed bits; no bool and no character.
@@ -77,48 +77,115 @@ class ObjectKey {
   requires(!std::same_as<I, bool> && !std::same_as<I, char> &&
            (std::signed_integral<I> || sizeof(I) < sizeof(int64_t)))
       ObjectKey(I value)
-      : value_(static_cast<int64_t>(value)) {}
-  ObjectKey(Uuid value) : value_(value) {}
+      : holds_(Holds::kInt64), int64_(static_cast<int64_t>(value)) {}
+  ObjectKey(Uuid value) : holds_(Holds::kUuid), uuid_(value) {}
   // The empty text is a key like any other; it is not null.
-  ObjectKey(std::string value) : value_(std::move(value)) {}
+  ObjectKey(std::string value) noexcept
+      : holds_(Holds::kText), text_(std::move(value)) {}
   ObjectKey(std::string_view value) : ObjectKey(std::string(value)) {}
   ObjectKey(const char* value) : ObjectKey(std::string_view(value)) {}
 
   ObjectKey(std::nullptr_t) = delete;
 
-  bool is_null() const { return value_.index() == 0; }
+  // Copying and moving are cheap but for texts.
+  ObjectKey(const ObjectKey& other) : holds_(Holds::kNull) { Hold(other); }
+  ObjectKey(ObjectKey&& other) noexcept : holds_(Holds::kNull) {
+    Hold(std::move(other));
+  }
+  ObjectKey& operator=(const ObjectKey& other) {
+    if (this != &other) *this = ObjectKey(other);
+    return *this;
+  }
+  ObjectKey& operator=(ObjectKey&& other) noexcept {
+    if (this == &other) return *this;
+    if (holds_ == Holds::kText) DropText();
+    Hold(std::move(other));
+    return *this;
+  }
+  ~ObjectKey() {
+    if (holds_ == Holds::kText) DropText();
+  }
+
+  bool is_null() const { return holds_ == Holds::kNull; }
   bool Is(KeyKind kind) const {
-    return value_.index() == static_cast<size_t>(kind) + 1;
+    return static_cast<size_t>(holds_) == static_cast<size_t>(kind) + 1;
   }
 
   // The value. REQUIRES: Is() of that kind.
-  int64_t int64() const { return *std::get_if<int64_t>(&value_); }
-  const Uuid& uuid() const { return *std::get_if<Uuid>(&value_); }
-  const std::string& text() const { return *std::get_if<std::string>(&value_); }
+  int64_t int64() const { return int64_; }
+  const Uuid& uuid() const { return uuid_; }
+  const std::string& text() const { return text_; }
 
   // Decimal digits, 36 characters, or the text itself; "null" for the null key.
   std::string ToString() const;
 
-  friend bool operator==(const ObjectKey&, const ObjectKey&) = default;
-  friend auto operator<=>(const ObjectKey&, const ObjectKey&) = default;
+  friend bool operator==(const ObjectKey& a, const ObjectKey& b) {
+    if (a.holds_ != b.holds_) return false;
+    switch (a.holds_) {
+      case Holds::kNull:
+        return true;
+      case Holds::kInt64:
+        return a.int64_ == b.int64_;
+      case Holds::kUuid:
+        return a.uuid_ == b.uuid_;
+      case Holds::kText:
+        return a.text_ == b.text_;
+    }
+    return false;
+  }
+  // Null, then integers, UUIDs and texts, each by value.
+  friend std::strong_ordering operator<=>(const ObjectKey& a,
+                                          const ObjectKey& b);
 
   template <typename H>
   friend H AbslHashValue(H h, const ObjectKey& key) {
-    h = H::combine(std::move(h), key.value_.index());
-    return std::visit(
-        [&h](const auto& value) {
-          if constexpr (std::is_same_v<decltype(value),
-                                       const std::monostate&>) {
-            return std::move(h);
-          } else {
-            return H::combine(std::move(h), value);
-          }
-        },
-        key.value_);
+    h = H::combine(std::move(h), key.holds_);
+    switch (key.holds_) {
+      case Holds::kNull:
+        return h;
+      case Holds::kInt64:
+        return H::combine(std::move(h), key.int64_);
+      case Holds::kUuid:
+        return H::combine(std::move(h), key.uuid_);
+      case Holds::kText:
+        return H::combine(std::move(h), key.text_);
+    }
+    return h;
   }
 
  private:
-  std::variant<std::monostate, int64_t, Uuid, std::string> value_;
+  enum class Holds : uint8_t { kNull, kInt64, kUuid, kText };
+
+  // Takes over what another key holds. REQUIRES: holds no text itself.
+  template <typename Key>
+  void Hold(Key&& other) {
+    holds_ = other.holds_;
+    switch (holds_) {
+      case Holds::kNull:
+        break;
+      case Holds::kInt64:
+        int64_ = other.int64_;
+        break;
+      case Holds::kUuid:
+        std::construct_at(&uuid_, other.uuid_);
+        break;
+      case Holds::kText:
+        HoldText(std::forward<Key>(other).text_);
+        break;
+    }
+  }
+  // The parts for texts are not inlined: a key seldom is one, and gcc 12 would
+  // warn that the text of an integer may be uninitialized.
+  void HoldText(const std::string& text);
+  void HoldText(std::string&& text) noexcept;
+  void DropText() noexcept;
+
+  Holds holds_;
+  union {
+    int64_t int64_;
+    Uuid uuid_;
+    std::string text_;
+  };
 };
 
 // The canonical form of `key` for a content type with keys of `kind`; empty if

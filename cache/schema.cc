@@ -1,6 +1,7 @@
 #include "polyref/cache/schema.h"
 
 #include <algorithm>
+#include <atomic>
 #include <set>
 
 #include "absl/strings/str_join.h"
@@ -40,6 +41,17 @@ std::string PartNames(const ContentType& type, const IndexDescription& index) {
   return names;
 }
 
+// The number of a class, given now if it has none yet.
+uint32_t NumberOf(cache_internal::ClassTag& tag) {
+  static std::atomic<uint32_t> last{0};
+  uint32_t number = tag.number.load(std::memory_order_relaxed);
+  if (number != 0) return number;
+  const uint32_t next = last.fetch_add(1, std::memory_order_relaxed) + 1;
+  // Another thread may have been first; then that number stands.
+  tag.number.compare_exchange_strong(number, next, std::memory_order_relaxed);
+  return number != 0 ? number : next;
+}
+
 }  // namespace
 
 ContentType& Schema::Add(std::string name, TypeTag tag) {
@@ -52,6 +64,9 @@ ContentType& Schema::Add(std::string name, TypeTag tag) {
   by_name_.try_emplace(type.name_, type.id_);
   const auto [it, first] = by_tag_.try_emplace(tag, type.id_);
   if (!first) it->second.reset();
+  const size_t number = NumberOf(*tag);
+  by_class_.resize(std::max(by_class_.size(), number + 1));
+  by_class_[number] = first ? &type : nullptr;
   return type;
 }
 
@@ -192,12 +207,6 @@ std::string Schema::ListError(const ContentType& type,
 const ContentType* Schema::Find(std::string_view name) const {
   const auto it = by_name_.find(name);
   return it == by_name_.end() ? nullptr : &type(it->second);
-}
-
-const ContentType* Schema::Find(TypeTag tag) const {
-  const auto it = by_tag_.find(tag);
-  if (it == by_tag_.end() || !it->second) return nullptr;
-  return &type(*it->second);
 }
 
 absl::StatusOr<const ContentType*> Schema::Require(TypeTag tag) const {

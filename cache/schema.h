@@ -31,6 +31,7 @@
 #ifndef POLYREF_CACHE_SCHEMA_H_
 #define POLYREF_CACHE_SCHEMA_H_
 
+#include <atomic>
 #include <concepts>
 #include <cstddef>
 #include <deque>
@@ -112,7 +113,11 @@ class Schema {
   }
   // The type of that C++ class, or null; null also if several types share it:
   // then only generic references, which name the type, can tell them apart.
-  const ContentType* Find(TypeTag tag) const;
+  const ContentType* Find(TypeTag tag) const {
+    const size_t number =
+        tag == nullptr ? 0 : tag->number.load(std::memory_order_relaxed);
+    return number < by_class_.size() ? by_class_[number] : nullptr;
+  }
   template <typename T>
   const ContentType* Find() const {
     return Find(TypeTagOf<T>());
@@ -180,6 +185,8 @@ class Schema {
   std::map<std::string, ContentTypeId, std::less<>> by_name_;
   // Empty for a class that several types share.
   absl::flat_hash_map<TypeTag, std::optional<ContentTypeId>> by_tag_;
+  // The same by the number of the class, for readers; null for such a class.
+  std::vector<const ContentType*> by_class_;
 };
 
 // What a definition may say beside the defaults.

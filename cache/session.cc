@@ -1,6 +1,7 @@
 // The typed skin ends in session.h; from here on objects are `const void*` of a
-// known content type. Reading: canonical key, then what the session knows, then
-// a load if the mode allows it.
+// known content type. Reading: where the reference last found its object; else
+// canonical key, then what the session knows, then a load if the mode allows
+// it.
 #include "polyref/cache/session.h"
 
 #include <algorithm>
@@ -9,6 +10,7 @@
 
 #include "polyref/cache/internal/cache_state.h"
 #include "polyref/cache/internal/check.h"
+#include "polyref/cache/internal/entry_hint.h"
 #include "polyref/cache/internal/lazy_reader.h"
 #include "polyref/cache/internal/plan_run.h"
 #include "polyref/cache/internal/renewal.h"
@@ -23,6 +25,7 @@ using cache_internal::CacheState;
 using cache_internal::Cat;
 using cache_internal::Change;
 using cache_internal::ChangeOf;
+using cache_internal::EntryHint;
 using cache_internal::LazyReader;
 using cache_internal::ListQuery;
 using cache_internal::ListResult;
@@ -54,18 +57,34 @@ class PatienceScope {
   const Patience before_;
 };
 
+// A reference of a row.
+struct Reference {
+  const void* address;
+  const EntryHint& hint;
+};
+
+// The object that a reference leads to by its hint alone, or null.
+inline const void* Recall(SessionState& session, ContentTypeId type,
+                          const ObjectKey& key, const Reference& reference) {
+  const void* object = session.Recall(type, key, reference.hint);
+  if (object == nullptr || session.IsFiltered(reference.address, object))
+    return nullptr;
+  session.CountRead(type, State::kLoaded);
+  return object;
+}
+
 // What the session knows of a canonical key, after a load if that is allowed.
 View Read(SessionState& session, const ContentType& type, const ObjectKey& key,
-          const void* reference) {
-  const View view = session.Find(type.id(), key);
+          const Reference& reference) {
+  const View view = session.Find(type.id(), key, &reference.hint);
   session.CountRead(type.id(), view.state);
   if (view.state != State::kUnknown) return view;
-  return LazyReader(session).Read(type, key, reference);
+  return LazyReader(session).Read(type, key, reference.address);
 }
 
 // The object behind a key as written, or null.
 const void* ReadObject(SessionState& session, const ContentType& type,
-                       const ObjectKey& key, const void* reference) {
+                       const ObjectKey& key, const Reference& reference) {
   const void* object = nullptr;
   if (key.Is(type.key().kind)) {
     object = Read(session, type, key, reference).object;
@@ -73,7 +92,7 @@ const void* ReadObject(SessionState& session, const ContentType& type,
     object = Read(session, type, *canonical, reference).object;
   }
   const bool filtered =
-      object != nullptr && session.IsFiltered(reference, object);
+      object != nullptr && session.IsFiltered(reference.address, object);
   return filtered ? nullptr : object;
 }
 
@@ -96,20 +115,22 @@ Resolution Unresolved(SessionState& session, const ContentType& type,
 }
 
 Resolution ResolveKey(SessionState& session, const ContentType& type,
-                      const ObjectKey& written, const void* reference) {
+                      const ObjectKey& written, const Reference& reference) {
+  if (const void* object = Recall(session, type.id(), written, reference))
+    return {Outcome::kLoaded, &type, object, absl::OkStatus()};
   if (written.is_null())
     return {Outcome::kNull, &type, nullptr, absl::OkStatus()};
   const absl::StatusOr<ObjectKey> key = type.RequireKey(written);
   if (!key.ok()) return {Outcome::kBadKey, &type, nullptr, key.status()};
   const View view = Read(session, type, *key, reference);
   if (view.state == State::kLoaded &&
-      session.IsFiltered(reference, view.object))
+      session.IsFiltered(reference.address, view.object))
     return {Outcome::kFiltered, &type, nullptr, absl::OkStatus()};
   if (view.state == State::kLoaded)
     return {Outcome::kLoaded, &type, view.object, absl::OkStatus()};
   if (view.state == State::kMissing)
     return {Outcome::kMissing, &type, nullptr, absl::OkStatus()};
-  return Unresolved(session, type, *key, reference);
+  return Unresolved(session, type, *key, reference.address);
 }
 
 // What "type.list" of a parent is, for messages.
@@ -123,7 +144,7 @@ std::string ListName(const ContentType& type, const ListRelation& list,
 struct ListRead {
   const ContentType& type;
   const ListRelation& list;
-  const ListParent parent;
+  ListParent parent;
   SessionLists::Query query;
 };
 
@@ -236,25 +257,31 @@ absl::StatusOr<LoadPlan> Session::PlanFor(TypeTag tag,
 
 const void* Session::GetForeign(TypeTag tag, const AnyRef& ref) {
   const ContentType* type = state_->cache().schema.Find(tag);
-  if (type == nullptr || ref.is_null()) return nullptr;
-  return ReadObject(*state_, *type, ref.key(), &ref);
+  if (type == nullptr) return nullptr;
+  const Reference reference = {&ref, ref.hint()};
+  if (const void* object = Recall(*state_, type->id(), ref.key(), reference))
+    return object;
+  if (ref.is_null()) return nullptr;
+  return ReadObject(*state_, *type, ref.key(), reference);
 }
 
 const void* Session::GetGeneric(TypeTag tag, const GenericRef& ref) {
-  const Schema& schema = state_->cache().schema;
-  if (ref.is_null() || ref.has_unknown_type() ||
-      !schema.Contains(ref.content_type()))
-    return nullptr;
-  const ContentType& type = schema.type(ref.content_type());
-  return type.tag() == tag ? ReadObject(*state_, type, ref.key(), &ref)
-                           : nullptr;
+  const ContentTypeId type = ref.content_type();
+  if (!state_->IsOf(type, tag)) return nullptr;
+  const Reference reference = {&ref, ref.hint()};
+  if (const void* object = Recall(*state_, type, ref.key(), reference))
+    return object;
+  if (ref.is_null()) return nullptr;
+  return ReadObject(*state_, state_->cache().schema.type(type), ref.key(),
+                    reference);
 }
 
 Resolution Session::ResolveForeign(TypeTag tag, const AnyRef& ref) {
   const Schema& schema = state_->cache().schema;
   const ContentType* type = schema.Find(tag);
   if (ref.is_null()) return {Outcome::kNull, type, nullptr, absl::OkStatus()};
-  if (type != nullptr) return ResolveKey(*state_, *type, ref.key(), &ref);
+  if (type != nullptr)
+    return ResolveKey(*state_, *type, ref.key(), {&ref, ref.hint()});
   return {Outcome::kUnknownType, nullptr, nullptr,
           absl::NotFoundError(Cat(
               "the class of this reference is not that of one registered type "
@@ -275,7 +302,8 @@ Resolution Session::Resolve(const GenericRef& ref) {
                 "content type ", id, " is not registered (key '",
                 ref.key().ToString(), "'); there are ", schema.TypeNames()))};
   }
-  return ResolveKey(*state_, schema.type(ref.content_type()), ref.key(), &ref);
+  return ResolveKey(*state_, schema.type(ref.content_type()), ref.key(),
+                    {&ref, ref.hint()});
 }
 
 absl::Status Session::AdoptRows(TypeTag tag, RowSpan rows) {
@@ -339,16 +367,15 @@ SessionLists::Query QueryOf(SessionState& session, const ListRelation& list,
   return session.cache().PlainQuery(list, count);
 }
 
+// Without its query.
 ListRead ReadOf(SessionState& session, TypeTag tag, const void* parent,
-                size_t offset, std::string_view slot, bool count) {
+                size_t offset) {
   const ContentType* type = session.cache().schema.Find(tag);
   POLYREF_CHECK(type != nullptr, "a list of a class that is not registered");
   const ListRelation* list = type->FindListAt(offset);
   POLYREF_CHECK(list != nullptr,
                 type->name() + " declares no list with this member");
-  ListParent key = {type->id(), type->KeyOf(parent)};
-  SessionLists::Query query = QueryOf(session, *list, slot, count, key);
-  return {*type, *list, std::move(key), std::move(query)};
+  return {*type, *list, {type->id(), type->KeyOf(parent)}, nullptr};
 }
 
 absl::Status NoSlot(const ListRead& read, std::string_view slot) {
@@ -361,9 +388,11 @@ absl::Status NoSlot(const ListRead& read, std::string_view slot) {
 
 const ListResult& Session::ReadList(TypeTag tag, const void* parent,
                                     size_t offset, std::string_view slot) {
-  const ListRead read =
-      ReadOf(*state_, tag, parent, offset, slot, /*count=*/false);
+  ListRead read = ReadOf(*state_, tag, parent, offset);
   SessionLists& lists = state_->lists();
+  if (const ListResult* again = lists.FindAgain(read.list, slot, read.parent))
+    return *again;
+  read.query = QueryOf(*state_, read.list, slot, /*count=*/false, read.parent);
   if (read.query == nullptr)
     return lists.Keep(Outcome::kNotLoaded, NoSlot(read, slot));
   if (const ListResult* known = lists.Find(read.query, read.parent))
@@ -390,8 +419,8 @@ const ListResult& Session::ReadList(TypeTag tag, const void* parent,
 absl::StatusOr<int64_t> Session::CountList(TypeTag tag, const void* parent,
                                            size_t offset,
                                            std::string_view slot) {
-  const ListRead read =
-      ReadOf(*state_, tag, parent, offset, slot, /*count=*/true);
+  ListRead read = ReadOf(*state_, tag, parent, offset);
+  read.query = QueryOf(*state_, read.list, slot, /*count=*/true, read.parent);
   SessionLists& lists = state_->lists();
   if (read.query == nullptr) return NoSlot(read, slot);
   if (const auto known = lists.FindCount(read.query, read.parent))

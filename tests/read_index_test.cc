@@ -30,7 +30,9 @@ class ReadIndexTest : public ::testing::Test {
                        [&](const Item& item) { return item.key == key; });
   }
   void Insert(Item* item) {
-    if (auto old = index_.Insert(Hash(item->key), item))
+    if (auto old = index_.Insert(Hash(item->key), item, [](const Item& other) {
+          return Hash(other.key);
+        }))
       old_.push_back(std::move(old));
   }
   void Erase(const Item* item) { index_.Erase(Hash(item->key), item); }
@@ -69,7 +71,7 @@ TEST_F(ReadIndexTest, KeepsNoRoomForTheErased) {
     Insert(&item);
     Erase(&item);
   }
-  EXPECT_EQ(index_.bytes(), 16u * 16);
+  EXPECT_EQ(index_.bytes(), 16u * 8);
 }
 
 TEST_F(ReadIndexTest, AgreesWithAModel) {

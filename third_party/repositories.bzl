@@ -109,6 +109,33 @@ def polyref_dev_dependencies():
         url = "https://github.com/tukaani-project/xz/releases/download/v5.4.5/xz-5.4.5.tar.gz",
     )
 
+    # Only for //bench:other_caches.
+    maybe(
+        http_archive,
+        name = "leveldb",
+        build_file = Label("//third_party:leveldb.BUILD"),
+        sha256 = "9a37f8a6174f09bd622bc723b55881dc541cd50747cbd08831c2a82d620f6d76",
+        strip_prefix = "leveldb-1.23",
+        url = "https://github.com/google/leveldb/archive/refs/tags/1.23.tar.gz",
+    )
+
+    maybe(
+        http_archive,
+        name = "rocksdb",
+        build_file = Label("//third_party:rocksdb.BUILD"),
+        sha256 = "b85408a374770897332bf15e51620a5f35720dd416a4749e3899057f9cfaf84d",
+        strip_prefix = "rocksdb-7.8.3",
+        url = "https://github.com/facebook/rocksdb/archive/refs/tags/v7.8.3.tar.gz",
+    )
+
+    maybe(
+        http_archive,
+        name = "onetbb",
+        sha256 = "eee380323bb7ce864355ed9431f85c43955faaae9e9bce35c62b372d7ffd9f8b",
+        strip_prefix = "oneTBB-2021.8.0",
+        url = "https://github.com/oneapi-src/oneTBB/archive/refs/tags/v2021.8.0.tar.gz",
+    )
+
     # 2023-02-15, branch master-with-bazel. For <openssl/sha.h> and <openssl/evp.h>.
     maybe(
         http_archive,

@@ -22,6 +22,7 @@ packages=(
   libgtest-dev libgmock-dev libbenchmark-dev
   libcli11-dev nlohmann-json3-dev libssl-dev
   prometheus-cpp-dev liblzma-dev
+  libleveldb-dev librocksdb-dev libtbb-dev
 )
 check_packages=(clang-14 clang-format libclang-rt-14-dev)
 

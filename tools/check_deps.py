@@ -25,6 +25,9 @@ RULES = [
     (re.compile(r"openssl/"), ["@boringssl//:"]),
     (re.compile(r"sqlite3\.h"), ["@sqlite3//:"]),
     (re.compile(r"lzma\.h"), ["@xz//:"]),
+    (re.compile(r"leveldb/"), ["@leveldb//:"]),
+    (re.compile(r"rocksdb/"), ["@rocksdb//:"]),
+    (re.compile(r"tbb/"), ["@onetbb//:"]),
 ]
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*["<]([^">]+)[">]', re.MULTILINE)

@@ -9,18 +9,27 @@
 //  2. `older` becomes null, and what it led to is freed, when no reader is open
 //     that began before the newer version: all others stop before.
 //  3. An entry keeps its address, and is freed when no reader is open that
-//     began before it was taken out of the read index.
+//     began before it was taken out of the read index and lost its tag.
+//
+// What a read needs comes first, within 64 bytes with the tag before it.
 #ifndef POLYREF_CACHE_INTERNAL_ENTRY_H_
 #define POLYREF_CACHE_INTERNAL_ENTRY_H_
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <string>
+#include <type_traits>
+#include <utility>
 
 #include "polyref/cache/content_type.h"
 #include "polyref/cache/eviction.h"
+#include "polyref/cache/generic_ref.h"
+#include "polyref/cache/internal/entry_pool.h"
 #include "polyref/cache/internal/floors.h"
 #include "polyref/cache/internal/open_readers.h"
+#include "polyref/cache/object_key.h"
 
 namespace polyref::cache_internal {
 
@@ -33,9 +42,9 @@ enum class KeyState : uint8_t { kUnknown, kLoaded, kMissing };
 struct Version {
   Sequence since = 0;
   void* object = nullptr;  // if kLoaded
-  std::atomic<Version*> older{nullptr};
   // To readers that begin at that time or later it is not known any more.
   Tick expires = kNeverExpires;
+  std::atomic<Version*> older{nullptr};
   KeyState state = KeyState::kUnknown;
   // For the writer only: the way back; null for the newest.
   Version* newer = nullptr;
@@ -76,6 +85,72 @@ struct Entry : EvictionNode {
     return version;
   }
 };
+
+// An entry with its key, in the key's native kind.
+template <typename K>
+struct EntryKey {
+  const K key;
+};
+template <typename K>
+struct KeyedEntry : EntryKey<K>, Entry {
+  explicit KeyedEntry(const K& key) : EntryKey<K>{key} {}
+};
+
+// What a KeyedEntry<K> takes in its pool: the container that has it adds two
+// links.
+template <typename K>
+inline constexpr size_t kNodeBytes = sizeof(KeyedEntry<K>) + 2 * sizeof(void*);
+template <typename K>
+inline constexpr size_t kSlotBytes = EntryPool::SlotBytes(kNodeBytes<K>);
+
+// The tag of an entry that readers may find.
+inline EntryPool::Tag TagOf(ContentTypeId type) {
+  return static_cast<EntryPool::Tag>(type) + 1;
+}
+
+// The pools of one identity map, by the kind of key.
+struct EntryPools {
+  EntryPool int64{kSlotBytes<int64_t>};
+  EntryPool uuid{kSlotBytes<Uuid>};
+  EntryPool text{kSlotBytes<std::string>};
+
+  template <typename K>
+  const EntryPool& of() const {
+    if constexpr (std::is_same_v<K, int64_t>) {
+      return int64;
+    } else if constexpr (std::is_same_v<K, Uuid>) {
+      return uuid;
+    } else {
+      return text;
+    }
+  }
+  template <typename K>
+  EntryPool& of() {
+    return const_cast<EntryPool&>(std::as_const(*this).of<K>());
+  }
+};
+
+// The key in its native kind: by value for an integer, else by reference.
+template <typename K>
+decltype(auto) Native(const ObjectKey& key) {
+  if constexpr (std::is_same_v<K, int64_t>) {
+    return key.int64();
+  } else if constexpr (std::is_same_v<K, Uuid>) {
+    return key.uuid();
+  } else {
+    return key.text();
+  }
+}
+
+// The entry of a key at a hint, if it is there; the hint need not be of this
+// map. Any thread. REQUIRES: the key is of kind K, and canonical.
+template <typename K>
+Entry* FindAt(const EntryPools& pools, uint64_t hint, ContentTypeId type,
+              const ObjectKey& key) {
+  auto* entry = static_cast<KeyedEntry<K>*>(
+      pools.of<K>().template At<kSlotBytes<K>>(hint, TagOf(type)));
+  return entry != nullptr && entry->key == Native<K>(key) ? entry : nullptr;
+}
 
 }  // namespace polyref::cache_internal
 

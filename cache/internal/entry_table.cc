@@ -19,28 +19,49 @@
 namespace polyref::cache_internal {
 namespace {
 
-// The key in its native kind: by value for an integer, else by reference.
-template <typename K>
-decltype(auto) Native(const ObjectKey& key) {
-  if constexpr (std::is_same_v<K, int64_t>) {
-    return key.int64();
-  } else if constexpr (std::is_same_v<K, Uuid>) {
-    return key.uuid();
-  } else {
-    return key.text();
-  }
-}
+// Gives the container's nodes slots of a pool, and all else the heap.
+template <typename T, typename K>
+class NodeAllocator {
+ public:
+  using value_type = T;
+  template <typename U>
+  struct rebind {
+    using other = NodeAllocator<U, K>;
+  };
 
-template <typename K>
-struct KeyedEntry : Entry {
-  explicit KeyedEntry(const K& key) : key(key) {}
-  const K key;
+  explicit NodeAllocator(EntryPool& pool) : pool_(&pool) {}
+  template <typename U>
+  NodeAllocator(const NodeAllocator<U, K>& other) : pool_(&other.pool()) {}
+
+  T* allocate(size_t count) {
+    if (IsNode(count)) return static_cast<T*>(pool_->Take());
+    return std::allocator<T>().allocate(count);
+  }
+  void deallocate(T* memory, size_t count) {
+    if (IsNode(count)) return pool_->Give(memory);
+    std::allocator<T>().deallocate(memory, count);
+  }
+
+  EntryPool& pool() const { return *pool_; }
+  friend bool operator==(const NodeAllocator& a, const NodeAllocator& b) {
+    return a.pool_ == b.pool_;
+  }
+
+ private:
+  static constexpr bool IsNode(size_t count) {
+    return sizeof(T) == kNodeBytes<K> && count == 1;
+  }
+
+  EntryPool* pool_;
 };
 
 template <typename K>
 class KeyedTable final : public EntryTable {
  public:
-  explicit KeyedTable(ContentTypeId type) : type_(type) {}
+  KeyedTable(ContentTypeId type, EntryPools& pools)
+      : type_(type),
+        entries_(typename Entries::ctor_args_list(),
+                 NodeAllocator<KeyedEntry<K>, K>(pools.of<K>())) {}
 
   Entry* Find(const ObjectKey& key) const override {
     const K& native = Native<K>(key);
@@ -57,14 +78,22 @@ class KeyedTable final : public EntryTable {
     if (is_new) entry.type = type_;
     if (entry.is_linked) return entry;
     entry.is_linked = true;
-    if (auto old = readable_.Insert(Hash(native), &entry))
-      discard(Discarded(std::move(old)));
+    auto old = readable_.Insert(
+        Hash(native), &entry,
+        [](const KeyedEntry<K>& other) { return Hash(other.key); });
+    if (old != nullptr) discard(Discarded(std::move(old)));
+    EntryPool::SetTag(&entry, TagOf(type_));
     return entry;
   }
 
   void Unlink(Entry& entry) override {
     readable_.Erase(Hash(Keyed(entry).key), &Keyed(entry));
+    EntryPool::SetTag(&Keyed(entry), 0);
     entry.is_linked = false;
+  }
+
+  uint64_t HintTo(const Entry& entry) const override {
+    return EntryPool::HintTo(&Keyed(entry));
   }
 
   void Free(Entry& entry) override {
@@ -82,13 +111,13 @@ class KeyedTable final : public EntryTable {
   }
 
   size_t BytesOf(const Entry& entry) const override {
-    size_t bytes = HeapBytes(kNodeBytes);
+    size_t bytes = kSlotBytes<K>;
     if constexpr (std::is_same_v<K, std::string>) {
       const std::string& key = Keyed(entry).key;
       if (key.capacity() > std::string().capacity())
         bytes += HeapBytes(key.capacity() + 1);
     }
-    return bytes + kTableBytes;
+    return bytes + kTableBytes + kPoolBytes;
   }
 
   size_t size() const override { return entries_.size(); }
@@ -125,20 +154,18 @@ class KeyedTable final : public EntryTable {
       KeyedEntry<K>,
       boost::multi_index::indexed_by<boost::multi_index::hashed_unique<
           boost::multi_index::tag<ByKey>,
-          boost::multi_index::member<KeyedEntry<K>, const K,
-                                     &KeyedEntry<K>::key>,
-          absl::Hash<K>>>>;
+          boost::multi_index::member<EntryKey<K>, const K, &EntryKey<K>::key>,
+          absl::Hash<K>>>,
+      NodeAllocator<KeyedEntry<K>, K>>;
   using Readable = ReadIndex<KeyedEntry<K>>;
 
-  // What the container allocates for an entry: two links in its one index.
-  // (Its own node_type is no such node, but a handle to one.)
-  static constexpr size_t kNodeBytes =
-      sizeof(KeyedEntry<K>) + 2 * sizeof(void*);
   // An entry's share of the two tables: a bucket of 8 bytes at a load between a
-  // half and one, and a slot of 16 at a load between a third and three
-  // quarters. Not what they take at the moment: they double from one entry to
-  // the next, and a tenth of the cache would have to leave for it at once.
-  static constexpr size_t kTableBytes = 12 + 32;
+  // half and one, and a slot of 8 at a load between a third and three quarters.
+  // Not what they take at the moment: they double from one entry to the next,
+  // and a tenth of the cache would have to leave for it at once.
+  static constexpr size_t kTableBytes = 12 + 16;
+  // And of what the pool has ready: up to an eighth.
+  static constexpr size_t kPoolBytes = kSlotBytes<K> / 16;
 
   static size_t Hash(const K& key) { return absl::Hash<K>()(key); }
   static const KeyedEntry<K>& Keyed(const Entry& entry) {
@@ -162,14 +189,15 @@ class KeyedTable final : public EntryTable {
 
 }  // namespace
 
-std::unique_ptr<EntryTable> EntryTable::Make(const ContentType& type) {
+std::unique_ptr<EntryTable> EntryTable::Make(const ContentType& type,
+                                             EntryPools& pools) {
   switch (type.key().kind) {
     case KeyKind::kInt64:
-      return std::make_unique<KeyedTable<int64_t>>(type.id());
+      return std::make_unique<KeyedTable<int64_t>>(type.id(), pools);
     case KeyKind::kUuid:
-      return std::make_unique<KeyedTable<Uuid>>(type.id());
+      return std::make_unique<KeyedTable<Uuid>>(type.id(), pools);
     case KeyKind::kText:
-      return std::make_unique<KeyedTable<std::string>>(type.id());
+      return std::make_unique<KeyedTable<std::string>>(type.id(), pools);
   }
   return nullptr;
 }

@@ -20,12 +20,14 @@ namespace polyref::cache_internal {
 // Memory that readers may still look at, whatever it is.
 using Memory = std::unique_ptr<void, void (*)(void*)>;
 
-// Find may be called from any thread at any time; all else by one thread at a
-// time. Keys are canonical. Cost of a call: a hash lookup or two.
+// Find and HintTo may be called from any thread at any time; all else by one
+// thread at a time. Keys are canonical. Cost of a call: a hash lookup or two.
 class EntryTable {
  public:
   virtual ~EntryTable() = default;
-  static std::unique_ptr<EntryTable> Make(const ContentType& type);
+  // Borrows the pools.
+  static std::unique_ptr<EntryTable> Make(const ContentType& type,
+                                          EntryPools& pools);
 
   // The entry of a key, if it is linked; else null.
   virtual Entry* Find(const ObjectKey& key) const = 0;
@@ -39,6 +41,8 @@ class EntryTable {
   // Frees the entry, but not its versions. REQUIRES: it is not linked.
   virtual void Free(Entry& entry) = 0;
 
+  // What leads back to the entry, by FindAt. Any thread.
+  virtual uint64_t HintTo(const Entry& entry) const = 0;
   virtual ObjectKey KeyOf(const Entry& entry) const = 0;
   virtual size_t HashOf(const Entry& entry) const = 0;
   // What an entry takes beside its object, in bytes, with its share of the

@@ -168,12 +168,10 @@ void ListLoad::AbsorbRow(const ListBatchState& batch, ObjectPtr row,
   } else {
     Extend(*list, row.get());
   }
-  const ObjectKey key = request_.child->KeyOf(row.get());
-  const std::optional<Sequence> since = rows.AbsorbListRow(std::move(row));
+  const auto [since, expires] = rows.AbsorbListRow(std::move(row));
   if (list == nullptr) return;
   // What stands instead of the row may end before the list, and be elsewhere.
-  list->expires =
-      std::min(list->expires, map_.ExpiresAt(request_.child->id(), key));
+  list->expires = std::min(list->expires, expires);
   list->all_in_map &= since.has_value();
   // To readers from before a put during the load, its key may be unknown.
   list->found.extent.as_of =

@@ -61,6 +61,9 @@ void PlanRun::FollowAll() {
     places_[i].objects.clear();
     const Stop& stop = plan_.stops()[i];
     for (const Stop::Way& way : stop.ways) {
+      // As many objects may be met behind it.
+      for (const int32_t to : way.to)
+        if (to != LoadPlan::kNowhere) ExpectAt(to, objects.size());
       for (const void* object : objects) Follow(way, object);
     }
     for (const Stop::ListWay& way : stop.lists) {
@@ -68,6 +71,11 @@ void PlanRun::FollowAll() {
         FollowList(way, schema_.type(stop.type), object);
     }
   }
+}
+
+void PlanRun::ExpectAt(int32_t stop, size_t count) {
+  if (plan_.stops()[stop].is_end() && !silent_) return;
+  places_[stop].seen.reserve(places_[stop].seen.size() + count);
 }
 
 void PlanRun::Follow(const Stop::Way& way, const void* object) {
@@ -78,7 +86,7 @@ void PlanRun::Follow(const Stop::Way& way, const void* object) {
       ++report_.null;
     } else {
       Arrive(way.to[static_cast<size_t>(way.target)], way.target, ref.key(),
-             &ref);
+             &ref, ref.hint());
     }
     return;
   }
@@ -92,20 +100,25 @@ void PlanRun::Follow(const Stop::Way& way, const void* object) {
              stop == LoadPlan::kNowhere) {
     ++report_.excluded;
   } else {
-    Arrive(stop, ref.content_type(), ref.key(), &ref);
+    Arrive(stop, ref.content_type(), ref.key(), &ref, ref.hint());
   }
 }
 
 void PlanRun::Arrive(int32_t stop, ContentTypeId type_id, const ObjectKey& key,
-                     const void* reference) {
+                     const void* reference, const EntryHint& hint) {
+  if (const void* object = session_.Recall(type_id, key, hint)) {
+    if (!silent_) session_.CountRead(type_id, State::kLoaded);
+    ++report_.hits;
+    return Settle(stop, reference, object);
+  }
   const ContentType& type = schema_.type(type_id);
   if (!key.Is(type.key().kind)) {
     const std::optional<ObjectKey> canonical = type.CanonicalKey(key);
-    if (canonical) return Arrive(stop, type_id, *canonical, reference);
+    if (canonical) return Arrive(stop, type_id, *canonical, reference, hint);
     ++report_.bad_key;
     return;
   }
-  const View view = session_.Find(type_id, key);
+  const View view = session_.Find(type_id, key, &hint);
   if (!silent_) session_.CountRead(type_id, view.state);
   if (view.state == State::kLoaded) {
     ++report_.hits;
@@ -120,9 +133,7 @@ void PlanRun::Arrive(int32_t stop, ContentTypeId type_id, const ObjectKey& key,
   if (load == nullptr) load = std::make_unique<TypeLoad>(session_, type, run_);
   if (const std::optional<uint32_t> ordinal = load->Want(key)) {
     places_[stop].waiting = true;
-    const Stop& end = plan_.stops()[stop];
-    if (!end.is_end() || end.where != nullptr || silent_)
-      places_[stop].references.push_back({*ordinal, reference});
+    places_[stop].references.push_back({*ordinal, reference, &hint});
   }
 }
 
@@ -230,8 +241,11 @@ void PlanRun::NamePaths(const WaveLoads& loads,
 
 void PlanRun::TakeReferences(int32_t stop, const TypeLoad& load) {
   for (const Waiting& waiting : std::exchange(places_[stop].references, {})) {
-    if (const void* object = load.object(waiting.ordinal))
-      Settle(stop, waiting.reference, object);
+    const void* object = load.object(waiting.ordinal);
+    if (object == nullptr) continue;
+    if (const uint64_t hint = load.hint(waiting.ordinal); hint != 0)
+      waiting.hint->Set(hint);
+    Settle(stop, waiting.reference, object);
   }
 }
 

@@ -54,6 +54,7 @@ class PlanRun {
   struct Waiting {
     uint32_t ordinal;       // in the load of its unit
     const void* reference;  // where it stands
+    const EntryHint* hint;  // of the reference
   };
   // A list that waits.
   struct WaitingList {
@@ -73,12 +74,14 @@ class PlanRun {
 
   // Follows the ways of all objects met, stop by stop.
   void FollowAll();
+  // So many objects may be met at a stop soon.
+  void ExpectAt(int32_t stop, size_t count);
   void Follow(const Stop::Way& way, const void* object);
   void FollowList(const Stop::ListWay& way, const ContentType& type,
                   const void* object);
   // The reference at `reference`, to `key` of `type`, leads to `stop`.
   void Arrive(int32_t stop, ContentTypeId type, const ObjectKey& key,
-              const void* reference);
+              const void* reference, const EntryHint& hint);
   // It has been resolved to `object`.
   void Settle(int32_t stop, const void* reference, const void* object);
   void Meet(int32_t stop, const void* object);

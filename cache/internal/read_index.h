@@ -5,8 +5,9 @@
 // by readers. This index repeats its keys, because a lookup in a node-based
 // container can't go on while somebody changes it.
 //
-//  1. A slot is written once: the hash first, then the entry (release). After
-//     that the entry may only become kGone.
+//  1. A slot is written once (release), with the entry's address and, in its
+//     upper 16 bits, those of the hash: most other entries are told apart
+//     without a look at them. After that it may only become kGone.
 //  2. No slot is used again; when three quarters are used up, everything moves
 //     to a new array, and the old one is freed when no reader is left that
 //     began before.
@@ -21,18 +22,12 @@
 
 namespace polyref::cache_internal {
 
-// E is the entry type. Its key is told by the caller.
+// E is the entry type. Its key and hash are told by the caller.
 template <typename E>
 class ReadIndex {
-  struct Slot {
-    size_t hash;
-    std::atomic<E*> entry;
-  };
+  using Slot = uint64_t;
 
  public:
-  // The arrays of an index that are out of use: to be kept for readers.
-  using Array = std::unique_ptr<Slot[]>;
-
   ReadIndex() = default;
   ReadIndex(const ReadIndex&) = delete;
   ReadIndex& operator=(const ReadIndex&) = delete;
@@ -43,10 +38,11 @@ class ReadIndex {
     const Slots* slots = slots_.load(std::memory_order_acquire);
     if (slots == nullptr) return nullptr;
     for (size_t i = Home(hash, *slots);; i = (i + 1) & slots->mask) {
-      E* entry = slots->slots[i].entry.load(std::memory_order_acquire);
-      if (entry == nullptr) return nullptr;
-      if (slots->slots[i].hash == hash && entry != Gone() && is_it(*entry))
-        return entry;
+      const Slot slot = slots->slots[i].load(std::memory_order_acquire);
+      if (slot == kEmpty) return nullptr;
+      if ((slot ^ hash) >> kAddressBits != 0 || slot == kGone) continue;
+      E* entry = EntryOf(slot);
+      if (is_it(*entry)) return entry;
     }
   }
 
@@ -54,11 +50,14 @@ class ReadIndex {
 
   class Slots;
 
-  // Returns the array that this has put out of use, or null.
-  [[nodiscard]] std::unique_ptr<Slots> Insert(size_t hash, E* entry) {
+  // Returns the array that this has put out of use, or null. hash_of(entry) is
+  // the hash of any entry that is here.
+  template <typename HashOf>
+  [[nodiscard]] std::unique_ptr<Slots> Insert(size_t hash, E* entry,
+                                              HashOf&& hash_of) {
     std::unique_ptr<Slots> old;
     if (current_ == nullptr || (current_->used + 1) * 4 > current_->size() * 3)
-      old = Grow();
+      old = Grow(hash_of);
     ++count_;
     Place(*current_, hash, entry);
     return old;
@@ -67,9 +66,10 @@ class ReadIndex {
   // REQUIRES: the entry is here.
   void Erase(size_t hash, const E* entry) {
     for (size_t i = Home(hash, *current_);; i = (i + 1) & current_->mask) {
-      std::atomic<E*>& place = current_->slots[i].entry;
-      if (place.load(std::memory_order_relaxed) != entry) continue;
-      place.store(Gone(), std::memory_order_release);
+      std::atomic<Slot>& place = current_->slots[i];
+      if (place.load(std::memory_order_relaxed) != SlotOf(hash, entry))
+        continue;
+      place.store(kGone, std::memory_order_release);
       --count_;
       return;
     }
@@ -83,41 +83,52 @@ class ReadIndex {
   class Slots {
    public:
     explicit Slots(size_t size)
-        : mask(size - 1), slots(std::make_unique<Slot[]>(size)) {}
+        : mask(size - 1), slots(std::make_unique<std::atomic<Slot>[]>(size)) {}
     size_t size() const { return mask + 1; }
 
    private:
     friend class ReadIndex;
     const size_t mask;
-    const Array slots;
+    const std::unique_ptr<std::atomic<Slot>[]> slots;
     size_t used = 0;
   };
 
  private:
-  static E* Gone() { return reinterpret_cast<E*>(uintptr_t{1}); }
+  static constexpr Slot kEmpty = 0;
+  static constexpr Slot kGone = 1;
+  static constexpr int kAddressBits = 48;
+  static constexpr Slot kAddress = (Slot{1} << kAddressBits) - 1;
+
+  static Slot SlotOf(size_t hash, const E* entry) {
+    return reinterpret_cast<uintptr_t>(entry) | (hash & ~kAddress);
+  }
+  static E* EntryOf(Slot slot) {
+    return reinterpret_cast<E*>(static_cast<uintptr_t>(slot & kAddress));
+  }
   static size_t Home(size_t hash, const Slots& slots) {
     return hash & slots.mask;
   }
 
   static void Place(Slots& slots, size_t hash, E* entry) {
     size_t i = Home(hash, slots);
-    while (slots.slots[i].entry.load(std::memory_order_relaxed) != nullptr)
+    while (slots.slots[i].load(std::memory_order_relaxed) != kEmpty)
       i = (i + 1) & slots.mask;
-    slots.slots[i].hash = hash;
-    slots.slots[i].entry.store(entry, std::memory_order_release);
+    slots.slots[i].store(SlotOf(hash, entry), std::memory_order_release);
     ++slots.used;
   }
 
   // An array at most half full of what is there now.
-  std::unique_ptr<Slots> Grow() {
+  template <typename HashOf>
+  std::unique_ptr<Slots> Grow(HashOf&& hash_of) {
     size_t size = kMinSize;
     while (size < (count_ + 1) * 2) size *= 2;
     auto next = std::make_unique<Slots>(size);
     if (current_ != nullptr) {
       for (size_t i = 0; i < current_->size(); ++i) {
-        E* entry = current_->slots[i].entry.load(std::memory_order_relaxed);
-        if (entry != nullptr && entry != Gone())
-          Place(*next, current_->slots[i].hash, entry);
+        const Slot slot = current_->slots[i].load(std::memory_order_relaxed);
+        if (slot == kEmpty || slot == kGone) continue;
+        E* entry = EntryOf(slot);
+        Place(*next, hash_of(*entry), entry);
       }
     }
     slots_.store(next.get(), std::memory_order_release);

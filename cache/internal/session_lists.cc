@@ -34,17 +34,21 @@ void Sort(const ListOrder& order, Objects& objects) {
 
 }  // namespace
 
+const ListResult* SessionLists::FindAgain(const ListRelation& list,
+                                          std::string_view slot,
+                                          const ListParent& parent) const {
+  const Entry* entry = FindEntry(list, slot, /*count=*/false, parent);
+  return entry == nullptr ? nullptr
+                          : ResultOf(entry, GenerationOf(*entry->query));
+}
+
 const ListResult* SessionLists::Find(const Query& query,
                                      const ListParent& parent) {
   const Entry* entry = FindEntry(*query, parent);
   const uint64_t generation = GenerationOf(*query);
-  if (entry != nullptr && entry->result != nullptr &&
-      entry->result->outcome == Outcome::kLoaded &&
-      entry->generation == generation) {
-    return entry->result;
-  }
+  if (const ListResult* result = ResultOf(entry, generation)) return result;
   Extent extent;
-  std::optional<Objects> members = Read(*query, parent, extent);
+  std::optional<Objects> members = Read(*query, parent, entry, extent);
   if (!members) return nullptr;
   Entry& read = EntryOf(query, parent);
   read.extent = std::move(extent);
@@ -211,14 +215,13 @@ void SessionLists::Clear() {
 
 std::optional<Objects> SessionLists::Read(const ListQuery& query,
                                           const ListParent& parent,
-                                          Extent& extent) {
+                                          const Entry* entry, Extent& extent) {
   std::optional<Objects> members;
   const auto read = [&](const Extent& known) {
     extent = known;
     members = ReadWithin(query, parent, extent);
     return members.has_value();
   };
-  const Entry* entry = FindEntry(query, parent);
   if (entry != nullptr && read(entry->extent)) return members;
   session_.FindExtent(query, parent, read);
   return members;

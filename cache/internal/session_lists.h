@@ -32,6 +32,11 @@ class SessionLists {
 
   explicit SessionLists(SessionView& session) : session_(session) {}
 
+  // What was last read into the slot, if it is so still; else null. Cost: one
+  // hash lookup.
+  const ListResult* FindAgain(const ListRelation& list, std::string_view slot,
+                              const ListParent& parent) const;
+
   // What the session reads of the parent's list by `query`; null if memory does
   // not know enough of it, or loading it failed.
   const ListResult* Find(const Query& query, const ListParent& parent);
@@ -41,7 +46,7 @@ class SessionLists {
   std::optional<std::vector<const void*>> Read(const ListQuery& query,
                                                const ListParent& parent) {
     Extent ignored;
-    return Read(query, parent, ignored);
+    return Read(query, parent, FindEntry(query, parent), ignored);
   }
 
   // The query that was last settled for this list and slot of the parent; null
@@ -128,6 +133,14 @@ class SessionLists {
     ListResult result;
   };
 
+  // The result of an entry, if it is loaded and was read at `generation`.
+  static const ListResult* ResultOf(const Entry* entry, uint64_t generation) {
+    const bool is_read = entry != nullptr && entry->result != nullptr &&
+                         entry->result->outcome == Outcome::kLoaded &&
+                         entry->generation == generation;
+    return is_read ? entry->result : nullptr;
+  }
+
   // Null also if the slot is read by another query.
   Entry* FindEntry(const ListQuery& query, const ListParent& parent) const;
   Entry* FindEntry(const ListRelation& list, std::string_view slot, bool count,
@@ -136,9 +149,11 @@ class SessionLists {
   // The position of a slot's name; slot_names_.size() if it is not there.
   size_t SlotOf(std::string_view name) const;
 
-  // The extent within which they were read goes to `extent`.
+  // `entry` is theirs, if there is one. The extent within which they were read
+  // goes to `extent`.
   std::optional<std::vector<const void*>> Read(const ListQuery& query,
                                                const ListParent& parent,
+                                               const Entry* entry,
                                                Extent& extent);
   std::optional<std::vector<const void*>> ReadWithin(const ListQuery& query,
                                                      const ListParent& parent,

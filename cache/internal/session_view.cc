@@ -25,7 +25,15 @@ SessionView::SessionView(CacheState& cache, Tick time)
       reader_(OpenReader(cache, time)),
       snapshot_(reader_.snapshot),
       time_(time),
-      layers_(cache.schema.types().size()) {}
+      layers_(cache.schema.types().size()),
+      pools_(cache.map.pools()) {
+  shortcuts_.reserve(layers_.size());
+  for (const ContentType& type : cache.schema.types()) {
+    shortcuts_.push_back({type.tag(), &cache.map.top_floor(type.id()),
+                          cache.map.rules(type.id()).renew_ahead,
+                          type.key().kind, cache.map.may_be_read_by_hint()});
+  }
+}
 
 SessionView::~SessionView() {
   SumReads();
@@ -49,19 +57,21 @@ void SessionView::Borrow(const SessionView& other) {
   snapshot_ = other.snapshot_;
   time_ = other.time_;
   layers_ = other.layers_;
+  shortcuts_ = other.shortcuts_;
   for (Layer& own : layers_) own.reads = {};
 }
 
-View SessionView::Find(ContentTypeId type, const ObjectKey& key) {
-  return FindAsOf(type, key, cache_.map.now());
+View SessionView::Find(ContentTypeId type, const ObjectKey& key,
+                       const EntryHint* hint) {
+  return FindAsOf(type, key, cache_.map.now(), hint);
 }
 
 View SessionView::FindAsOf(ContentTypeId type, const ObjectKey& key,
-                           Sequence as_of) {
+                           Sequence as_of, const EntryHint* hint) {
   if (!layer(type).empty()) {
     if (const View* own = FindOwn(type, key)) return *own;
   }
-  const View view = cache_.map.Find(type, key, snapshot_, time_);
+  const View view = cache_.map.Find(type, key, snapshot_, time_, hint);
   if (view.state != State::kUnknown || as_of <= snapshot_) return view;
   // Nothing was known when the session began; it takes what others have learned
   // or written since.
@@ -90,9 +100,9 @@ void SessionView::IndexRows(const ContentType& type, Layer& layer) {
 }
 
 bool SessionView::Adopt(ContentTypeId type, RowSpan rows) {
-  Layer& own = layer(type);
   // A page is often prefetched more than once.
-  if (rows.count == 0 || rows == own.last_adopted) return false;
+  if (rows.count == 0 || rows == layer(type).last_adopted) return false;
+  Layer& own = Extend(type);
   own.unindexed.push_back(rows);
   ++own.generation;
   if (rows.pointers) {
@@ -106,13 +116,14 @@ bool SessionView::Adopt(ContentTypeId type, RowSpan rows) {
 
 void SessionView::SetWritten(ContentTypeId type, const ObjectKey& key,
                              View view) {
-  layer(type).writes.insert_or_assign(key, view);
-  ++layer(type).generation;
+  Layer& own = Extend(type);
+  own.writes.insert_or_assign(key, view);
+  ++own.generation;
 }
 
 void SessionView::Stage(ContentTypeId type, const ObjectKey& key, View view,
                         const void* transaction) {
-  Layer& own = layer(type);
+  Layer& own = Extend(type);
   own.stagings[key].emplace_back(transaction, view);
   own.staged.insert_or_assign(key, view);
   ++own.generation;
@@ -132,6 +143,7 @@ void SessionView::Unstage(ContentTypeId type, const ObjectKey& key,
     own.staged.insert_or_assign(key, it->second.back().second);
   }
   ++own.generation;
+  OpenShortcut(type);
 }
 
 void SessionView::Own(std::shared_ptr<const void> object) {
@@ -141,7 +153,7 @@ void SessionView::Own(std::shared_ptr<const void> object) {
 
 View SessionView::Settle(ContentTypeId type, const ObjectKey& key, View view) {
   if (const View* own = FindOwn(type, key)) return *own;
-  layer(type).views.insert_or_assign(key, view);
+  Extend(type).views.insert_or_assign(key, view);
   return view;
 }
 
@@ -238,11 +250,13 @@ void SessionView::Refresh() {
     own.views.clear();
     own.failures.clear();
     own.kept.clear();
-    if (own.writes.empty()) continue;
-    // What was written replaces an adopted row for good.
-    IndexRows(type, own);
-    for (const auto& [key, view] : own.writes) own.rows.erase(key);
-    own.writes.clear();
+    if (!own.writes.empty()) {
+      // What was written replaces an adopted row for good.
+      IndexRows(type, own);
+      for (const auto& [key, view] : own.writes) own.rows.erase(key);
+      own.writes.clear();
+    }
+    OpenShortcut(type.id());
   }
 }
 

@@ -11,6 +11,7 @@
 #define POLYREF_CACHE_INTERNAL_SESSION_VIEW_H_
 
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -22,10 +23,13 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
+#include "polyref/cache/content_type.h"
 #include "polyref/cache/coverage.h"
 #include "polyref/cache/identity_map.h"
 #include "polyref/cache/internal/batch_state.h"
 #include "polyref/cache/internal/cache_state.h"
+#include "polyref/cache/internal/entry.h"
+#include "polyref/cache/internal/entry_hint.h"
 #include "polyref/cache/internal/list_query.h"
 #include "polyref/cache/internal/row_span.h"
 #include "polyref/cache/list_request.h"
@@ -52,11 +56,46 @@ class SessionView {
 
   // What this session knows of the key. The same answer every time, once it is
   // not kUnknown. Cost: one hash lookup; two where the session's own layer has
-  // entries for the type.
-  View Find(ContentTypeId type, const ObjectKey& key);
+  // entries for the type. An object that is found in the map is found sooner
+  // next time, with Recall, if the reference's hint is given here.
+  View Find(ContentTypeId type, const ObjectKey& key,
+            const EntryHint* hint = nullptr);
+
+  // The same as Find, when the map knows `current` of the key now.
+  View FindKnown(ContentTypeId type, const ObjectKey& key, View current) {
+    const bool is_seen = shortcuts_[static_cast<size_t>(type)].is_open &&
+                         current.state != IdentityMap::State::kUnknown &&
+                         Sees(current.since);
+    return is_seen ? current : Find(type, key);
+  }
+
+  // Whether the type is one of the schema, and of that class.
+  bool IsOf(ContentTypeId type, TypeTag tag) const {
+    const auto position = static_cast<size_t>(type);
+    return position < shortcuts_.size() && shortcuts_[position].tag == tag;
+  }
+
+  // The object that Find would find, if the hint leads to it; else null, which
+  // says nothing. Cost: that of following two pointers. Takes no lock, and
+  // writes at most one relaxed byte.
+  const void* Recall(ContentTypeId type, const ObjectKey& key,
+                     const EntryHint& hint) const {
+    const Shortcut& shortcut = shortcuts_[static_cast<size_t>(type)];
+    if (!shortcut.is_open || !key.Is(shortcut.key_kind)) return nullptr;
+    switch (shortcut.key_kind) {
+      case KeyKind::kInt64:
+        return RecallAs<int64_t>(shortcut, type, key, hint);
+      case KeyKind::kUuid:
+        return RecallAs<Uuid>(shortcut, type, key, hint);
+      case KeyKind::kText:
+        return RecallAs<std::string>(shortcut, type, key, hint);
+    }
+    return nullptr;
+  }
   // The same, but as of that write where the session has not read it already
   // and knew nothing when it began.
-  View FindAsOf(ContentTypeId type, const ObjectKey& key, Sequence as_of);
+  View FindAsOf(ContentTypeId type, const ObjectKey& key, Sequence as_of,
+                const EntryHint* hint = nullptr);
 
   // From now on a reference to one of `rows` resolves to that row. Of two rows
   // with one key the first stands. Returns false if there is nothing new. Cost:
@@ -196,8 +235,42 @@ class SessionView {
     }
   };
 
+  // What a read needs that goes straight to the map.
+  struct Shortcut {
+    TypeTag tag;
+    const std::atomic<Sequence>* top_floor;
+    Tick renew_ahead;
+    KeyKind key_kind;
+    bool is_open;  // the session has nothing of its own for the type
+  };
+
+  template <typename K>
+  const void* RecallAs(const Shortcut& shortcut, ContentTypeId type,
+                       const ObjectKey& key, const EntryHint& hint) const {
+    Entry* entry = FindAt<K>(pools_, hint.value(), type, key);
+    if (entry == nullptr) return nullptr;
+    const Version* version = entry->newest.load(std::memory_order_acquire);
+    const Sequence floor = shortcut.top_floor->load(std::memory_order_acquire);
+    if (version == nullptr || version->since > snapshot_ ||
+        version->since < floor || floor > snapshot_ ||
+        version->expires - shortcut.renew_ahead <= time_ ||
+        version->object == nullptr)
+      return nullptr;
+    NoteUse(*entry);
+    return version->object;
+  }
+
   Layer& layer(ContentTypeId type) {
     return layers_[static_cast<size_t>(type)];
+  }
+  // The same, to add something to it.
+  Layer& Extend(ContentTypeId type) {
+    shortcuts_[static_cast<size_t>(type)].is_open = false;
+    return layer(type);
+  }
+  void OpenShortcut(ContentTypeId type) {
+    shortcuts_[static_cast<size_t>(type)].is_open =
+        layer(type).empty() && cache_.map.may_be_read_by_hint();
   }
   // What the layer says of the key, or null.
   const View* FindOwn(ContentTypeId type, const ObjectKey& key);
@@ -214,7 +287,9 @@ class SessionView {
   Sequence snapshot_;
   Tick time_;
   Patience patience_;
-  std::vector<Layer> layers_;  // by content type id
+  std::vector<Layer> layers_;        // by content type id
+  std::vector<Shortcut> shortcuts_;  // likewise
+  const EntryPools& pools_;
   absl::flat_hash_map<const void*, std::shared_ptr<const void>> kept_;
 };
 

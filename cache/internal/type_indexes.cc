@@ -120,7 +120,11 @@ void TypeIndexes::CoverCount(const ListRequest& request,
 }
 
 void TypeIndexes::Know(const ObjectKey& child, Sequence since) {
-  if (references_.empty()) return;
+  // Only the thread that makes changes makes it otherwise: no lock to look.
+  if (std::none_of(
+          references_.begin(), references_.end(),
+          [](const auto& reference) { return reference->coverage.has_lost(); }))
+    return;
   const WriterLock lock(mutex_);
   for (const auto& reference : references_)
     reference->coverage.Regain(child, since);

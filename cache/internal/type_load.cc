@@ -234,7 +234,7 @@ void TypeLoad::AbsorbRow(ObjectPtr row, BatchReport& report) {
     view = session_.Accept(type_.id(), key, view);
   }
   if (renew_) sums_.renewed.fetch_add(1, std::memory_order_relaxed);
-  results_[*ordinal] = {true, view.object};
+  results_[*ordinal] = {true, view.object, answered.hint};
 }
 
 void TypeLoad::AbsorbFailure(const ObjectKey& key, const absl::Status& status,
@@ -280,21 +280,23 @@ void TypeLoad::AbsorbMissing(uint32_t ordinal) {
   results_[ordinal].answered = true;
 }
 
-std::optional<Sequence> TypeLoad::AbsorbListRow(ObjectPtr row) {
+TypeLoad::Absorbed TypeLoad::AbsorbListRow(ObjectPtr row) {
   map_.mutex().AssertHeld();
   const ObjectKey key = type_.KeyOf(row.get());
   IdentityMap::Answered answered =
       map_.AnswerRow(type_.id(), key, std::move(row), loading());
-  View view = answered.older ? session_.Settle(type_.id(), key, answered.view)
-                             : session_.Find(type_.id(), key);
+  View view = answered.older
+                  ? session_.Settle(type_.id(), key, answered.view)
+                  : session_.FindKnown(type_.id(), key, answered.view);
   if (view.state == State::kUnknown && answered.rejected != nullptr)
     view = session_.Keep(type_.id(), key, std::move(answered.rejected));
   const std::optional<uint32_t> ordinal = FindOrdinal(key);
   if (ordinal && !results_[*ordinal].answered)
     results_[*ordinal] = {true, view.object};
-  if (answered.older || answered.view.state == State::kUnknown)
-    return std::nullopt;
-  return answered.view.since;
+  Absorbed absorbed = {.expires = answered.expires};
+  if (!answered.older && answered.view.state != State::kUnknown)
+    absorbed.since = answered.view.since;
+  return absorbed;
 }
 
 std::optional<uint32_t> TypeLoad::FindOrdinal(const ObjectKey& key) const {

@@ -51,6 +51,8 @@ class TypeLoad {
   const void* object(uint32_t ordinal) const {
     return results_[ordinal].object;
   }
+  // Where it is in the map, for references to it; 0: not known.
+  uint64_t hint(uint32_t ordinal) const { return results_[ordinal].hint; }
 
   // ---- For the wave, which may take several rounds. ----
 
@@ -76,8 +78,12 @@ class TypeLoad {
               BatchReport& report);
 
   // A row that came with a list. It answers its key, too, if that is asked for.
-  // Returns since which write the map knows of the key; empty if it does not.
-  std::optional<Sequence> AbsorbListRow(ObjectPtr row);
+  struct Absorbed {
+    // Since which write the map knows of the key; empty if it does not.
+    std::optional<Sequence> since = {};
+    Tick expires = kNeverExpires;  // when what it knows ends
+  };
+  Absorbed AbsorbListRow(ObjectPtr row);
 
   // The round is over: nothing of it is under way.
   void End() { session_.cache().flights.erase(holder_); }
@@ -100,6 +106,7 @@ class TypeLoad {
   struct Result {
     bool answered = false;
     const void* object = nullptr;
+    uint64_t hint = 0;
   };
   struct Joined {
     uint32_t ordinal;

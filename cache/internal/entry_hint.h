@@ -1,0 +1,40 @@
+// Where a reference last found its entry, so that the next read need not look
+// for it.
+//
+// A hint proves nothing. It may be of another cache, or of one that is gone, or
+// its entry may have another key by now: EntryPool::At says whether something
+// can be read there at all, and then the key has to be compared. A wrong hint
+// costs a lookup.
+#ifndef POLYREF_CACHE_INTERNAL_ENTRY_HINT_H_
+#define POLYREF_CACHE_INTERNAL_ENTRY_HINT_H_
+
+#include <atomic>
+#include <cstdint>
+
+namespace polyref::cache_internal {
+
+// Any thread may read and set it at any time, in a const object too: it is no
+// part of the value. All hints are equal.
+class EntryHint {
+ public:
+  EntryHint() = default;
+  // A copy has none yet.
+  EntryHint(const EntryHint&) noexcept {}
+  EntryHint& operator=(const EntryHint&) noexcept { return *this; }
+
+  // 0: none.
+  uint64_t value() const { return value_.load(std::memory_order_relaxed); }
+  // Writes nothing if it is that already: the reference may be a shared one.
+  void Set(uint64_t value) const {
+    if (this->value() != value) value_.store(value, std::memory_order_relaxed);
+  }
+
+  friend bool operator==(const EntryHint&, const EntryHint&) { return true; }
+
+ private:
+  mutable std::atomic<uint64_t> value_{0};
+};
+
+}  // namespace polyref::cache_internal
+
+#endif  // POLYREF_CACHE_INTERNAL_ENTRY_HINT_H_

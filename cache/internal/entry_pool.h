@@ -1,0 +1,110 @@
+// The memory of entries: slots of one size in large slabs, which stay where
+// they are as long as the pool does.
+//
+// So an address that once was an entry's can be looked at later without asking
+// whether it still is. Each slot has a tag in front that is never anything but
+// a tag: it says what is to be seen in the slot, and is 0 while nothing is.
+//
+//   slab:  | tag  entry | tag  entry | ...
+//
+// A hint is the address of an entry with the number of its slab in the upper
+// 16 bits. It is checked against the slab's bounds, and against the positions
+// of slots in it; the entry is then at that very address, so the processor
+// fetches it without waiting for the check.
+#ifndef POLYREF_CACHE_INTERNAL_ENTRY_POOL_H_
+#define POLYREF_CACHE_INTERNAL_ENTRY_POOL_H_
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+namespace polyref::cache_internal {
+
+// At may be called from any thread at any time; all else by one thread at a
+// time. Memory is given back to the system when the pool ends.
+class EntryPool {
+ public:
+  using Tag = uint32_t;
+
+  // What a slot takes that holds `bytes`, itself a multiple of 8: with its tag,
+  // in steps that keep the most of it in one line of the processor's cache.
+  static constexpr size_t SlotBytes(size_t bytes) {
+    constexpr size_t kStep = 16;
+    return (kTagBytes + bytes + kStep - 1) / kStep * kStep;
+  }
+
+  explicit EntryPool(size_t slot_bytes) : slot_bytes_(slot_bytes) {}
+  EntryPool(const EntryPool&) = delete;
+  EntryPool& operator=(const EntryPool&) = delete;
+
+  // Memory for an entry; its tag is 0.
+  void* Take();
+  // REQUIRES: the tag is 0, and has been since before any reader began.
+  void Give(void* entry);
+
+  // From now on readers see the entry, and what was written to it before; with
+  // 0 those that begin later do not.
+  static void SetTag(void* entry, Tag tag) {
+    TagOf(entry).store(tag, std::memory_order_release);
+  }
+
+  // REQUIRES: the entry is from this pool.
+  static uint64_t HintTo(const void* entry) {
+    const auto* slot = static_cast<const uint32_t*>(entry) - 2;
+    return reinterpret_cast<uintptr_t>(entry) | uint64_t{slot[1]} << 48;
+  }
+
+  // The entry at a hint if its slot has that tag; else null. It stays as it is
+  // while a reader is open that began before the tag changes. REQUIRES:
+  // kSlotBytes are those of the pool.
+  template <size_t kSlotBytes>
+  void* At(uint64_t hint, Tag tag) const {
+    const Slab& slab = slabs_[hint >> 48 & (kMaxSlabs - 1)];
+    const uintptr_t begin = slab.begin.load(std::memory_order_acquire);
+    const uintptr_t at = hint & kAddress;
+    const uintptr_t offset = at - begin;
+    if (offset >= slab.bytes.load(std::memory_order_relaxed) ||
+        offset % kSlotBytes != kTagBytes)
+      return nullptr;
+    auto* entry = reinterpret_cast<void*>(at);
+    return TagOf(entry).load(std::memory_order_acquire) == tag ? entry
+                                                               : nullptr;
+  }
+
+  // What the slabs take, whether in use or not.
+  size_t bytes() const { return bytes_; }
+
+ private:
+  // In front of an entry: the tag, and the number of the slab.
+  static constexpr size_t kTagBytes = 2 * sizeof(uint32_t);
+  static constexpr uint64_t kAddress = (uint64_t{1} << 48) - 1;
+  // With each an eighth of all before it, enough for any memory.
+  static constexpr size_t kMaxSlabs = 256;
+
+  struct Slab {
+    std::atomic<size_t> bytes{0};     // written before `begin`
+    std::atomic<uintptr_t> begin{0};  // 0: not there yet
+  };
+  struct Free {
+    void operator()(void* memory) const;
+  };
+
+  static std::atomic_ref<Tag> TagOf(void* entry) {
+    return std::atomic_ref<Tag>(*(static_cast<uint32_t*>(entry) - 2));
+  }
+  void Grow();
+
+  const size_t slot_bytes_;
+  Slab slabs_[kMaxSlabs];
+  std::vector<std::unique_ptr<void, Free>> memory_;  // of the slabs
+  size_t bytes_ = 0;
+  char* next_ = nullptr;  // the slot never taken before, in the last slab
+  char* end_ = nullptr;
+  void* free_ = nullptr;  // of those given back, the last; each has the next
+};
+
+}  // namespace polyref::cache_internal
+
+#endif  // POLYREF_CACHE_INTERNAL_ENTRY_POOL_H_

@@ -1,0 +1,330 @@
+// A reference remembers where a session last found its object. That must never
+// show but in the time a read takes: here are the ways in which what it
+// remembers goes out of date.
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "gtest/gtest.h"
+#include "polyref/cache/cache_options.h"
+#include "polyref/cache/cache_stats.h"
+#include "polyref/cache/eviction.h"
+#include "polyref/cache/generic_ref.h"
+#include "polyref/cache/graph_cache.h"
+#include "polyref/cache/object_key.h"
+#include "polyref/cache/outcome.h"
+#include "polyref/cache/prefetch.h"
+#include "polyref/cache/schema.h"
+#include "polyref/cache/session.h"
+#include "polyref/loaders/memory_source.h"
+#include "polyref/tests/fake_clock.h"
+
+namespace polyref {
+namespace {
+
+struct Stone {
+  int64_t id = 0;
+  std::string name = {};
+};
+struct Leaf {
+  Uuid id = {};
+  std::string name = {};
+};
+struct Word {
+  std::string id = {};
+  std::string name = {};
+};
+struct Row {
+  int64_t id = 0;
+  GenericRef thing = {};
+};
+
+class HintSchema : public Schema {
+ public:
+  HintSchema() {
+    Define<Stone>("x.stone").Key("id", &Stone::id).Field("name", &Stone::name);
+    Define<Leaf>("x.leaf").Key("id", &Leaf::id).Field("name", &Leaf::name);
+    Define<Word>("x.word").Key("id", &Word::id).Field("name", &Word::name);
+    Define<Row>("x.row")
+        .Key("id", &Row::id)
+        .GenericForeignKey("thing", "type", "thing_id", &Row::thing);
+  }
+};
+
+class ReferenceHintTest : public ::testing::Test {
+ protected:
+  ReferenceHintTest() {
+    for (int64_t id = 1; id <= kStones; ++id)
+      source_.Add<Stone>({{id, "stone " + std::to_string(id)}});
+    source_.Add<Leaf>({{Uuid{1, 2}, "a leaf"}});
+    source_.Add<Word>({{"short", "a word"},
+                       {"a key that is too long to be within", "a long one"}});
+    Make({});
+  }
+  ~ReferenceHintTest() override { cache_->CheckInvariants(); }
+
+  void Make(CacheOptions options) {
+    cache_ = std::make_unique<GraphCache>(schema_, source_, std::move(options));
+  }
+
+  // The name behind a reference, or the outcome.
+  static std::string Read(Session& session, const GenericRef& ref) {
+    const Resolution got = session.Resolve(ref);
+    if (const auto* stone = got.As<Stone>()) {
+      EXPECT_EQ(session.Get<Stone>(ref), stone);
+      EXPECT_EQ(session.Get<Leaf>(ref), nullptr);
+      return stone->name;
+    }
+    if (const auto* leaf = got.As<Leaf>()) return leaf->name;
+    if (const auto* word = got.As<Word>()) return word->name;
+    return std::string(OutcomeName(got.outcome()));
+  }
+  std::string ReadAnew(const GenericRef& ref) {
+    Session session = cache_->NewSession();
+    return Read(session, ref);
+  }
+  GenericRef StoneRef(const ObjectKey& key) {
+    return schema_.RefTo<Stone>(key);
+  }
+
+  static constexpr int64_t kStones = 40;
+  HintSchema schema_;
+  MemorySource source_{schema_};
+  FakeClock clock_;
+  std::unique_ptr<GraphCache> cache_;
+};
+
+TEST_F(ReferenceHintTest, IsSetByTheFirstReadOfEveryKindOfKey) {
+  const GenericRef refs[] = {
+      StoneRef(7), schema_.RefTo<Leaf>(Uuid{1, 2}),
+      schema_.RefTo<Word>("short"),
+      schema_.RefTo<Word>("a key that is too long to be within")};
+  const std::string names[] = {"stone 7", "a leaf", "a word", "a long one"};
+  for (size_t i = 0; i < std::size(refs); ++i) {
+    EXPECT_EQ(ReadAnew(refs[i]), names[i]);
+    EXPECT_EQ(ReadAnew(refs[i]), names[i]);
+    const uint64_t hint = refs[i].hint().value();
+    EXPECT_NE(hint, 0u);
+    EXPECT_EQ(ReadAnew(refs[i]), names[i]);
+    EXPECT_EQ(refs[i].hint().value(), hint);
+  }
+}
+
+TEST_F(ReferenceHintTest, IsSetByAPrefetch) {
+  const std::vector<Row> rows = {
+      {1, StoneRef(1)}, {2, StoneRef(2)}, {3, StoneRef(1)}};
+  Session session = cache_->NewSession();
+  ASSERT_TRUE(session.Prefetch(rows, {"thing"}).ok());
+  for (const Row& row : rows) EXPECT_NE(row.thing.hint().value(), 0u);
+  EXPECT_EQ(rows[0].thing.hint().value(), rows[2].thing.hint().value());
+  EXPECT_NE(rows[0].thing.hint().value(), rows[1].thing.hint().value());
+  EXPECT_EQ(Read(session, rows[1].thing), "stone 2");
+}
+
+TEST_F(ReferenceHintTest, ReadsByItAreCounted) {
+  const GenericRef ref = StoneRef(1);
+  {
+    Session session = cache_->NewSession();
+    session.Get<Stone>(ref);
+  }
+  for (int i = 0; i < 3; ++i) {
+    Session session = cache_->NewSession();
+    session.Get<Stone>(ref);
+    session.Get<Stone>(ref);
+  }
+  const TypeStats stone = cache_->Stats().types[0];
+  EXPECT_EQ(stone.references, 7);
+  EXPECT_EQ(stone.hits, 6);
+}
+
+TEST_F(ReferenceHintTest, WritesOfOthersShowAfterARefresh) {
+  const GenericRef ref = StoneRef(1);
+  Session session = cache_->NewSession();
+  EXPECT_EQ(Read(session, ref), "stone 1");
+  EXPECT_EQ(Read(session, ref), "stone 1");
+  ASSERT_TRUE(cache_->Put(Stone{1, "new"}).ok());
+  EXPECT_EQ(Read(session, ref), "stone 1");
+  EXPECT_EQ(ReadAnew(ref), "new");
+  EXPECT_EQ(Read(session, ref), "stone 1");
+  session.Refresh();
+  EXPECT_EQ(Read(session, ref), "new");
+  ASSERT_TRUE(cache_->Erase<Stone>(1).ok());
+  EXPECT_EQ(Read(session, ref), "new");
+  EXPECT_EQ(ReadAnew(ref), "missing");
+  session.Refresh();
+  EXPECT_EQ(Read(session, ref), "missing");
+}
+
+TEST_F(ReferenceHintTest, OwnWritesShowAtOnce) {
+  const GenericRef ref = StoneRef(1);
+  Session session = cache_->NewSession();
+  EXPECT_EQ(Read(session, ref), "stone 1");
+  ASSERT_TRUE(session.Put(Stone{1, "mine"}).ok());
+  EXPECT_EQ(Read(session, ref), "mine");
+  ASSERT_TRUE(session.Erase<Stone>(1).ok());
+  EXPECT_EQ(Read(session, ref), "missing");
+}
+
+TEST_F(ReferenceHintTest, AdoptedRowGoesBeforeIt) {
+  const GenericRef ref = StoneRef(1);
+  Session session = cache_->NewSession();
+  EXPECT_EQ(Read(session, ref), "stone 1");
+  const std::vector<Stone> own = {{1, "of the page"}};
+  ASSERT_TRUE(session.Adopt(own).ok());
+  EXPECT_EQ(Read(session, ref), "of the page");
+}
+
+TEST_F(ReferenceHintTest, InvalidatedIsLoadedAgain) {
+  const GenericRef ref = StoneRef(1);
+  EXPECT_EQ(ReadAnew(ref), "stone 1");
+  source_.Add<Stone>({{1, "one"}});
+  EXPECT_EQ(ReadAnew(ref), "stone 1");
+  ASSERT_TRUE(cache_->Invalidate<Stone>(1).ok());
+  EXPECT_EQ(ReadAnew(ref), "one");
+  source_.Add<Stone>({{1, "two"}});
+  ASSERT_TRUE(cache_->InvalidateType<Stone>().ok());
+  EXPECT_EQ(ReadAnew(ref), "two");
+  source_.Add<Stone>({{1, "three"}});
+  cache_->InvalidateAll();
+  EXPECT_EQ(ReadAnew(ref), "three");
+}
+
+TEST_F(ReferenceHintTest, SessionFromBeforeAnInvalidationKeepsItsObject) {
+  const GenericRef ref = StoneRef(1);
+  Session session = cache_->NewSession();
+  const Stone* stone = session.Get<Stone>(ref);
+  ASSERT_NE(stone, nullptr);
+  cache_->InvalidateAll();
+  source_.Add<Stone>({{1, "one"}});
+  EXPECT_EQ(ReadAnew(ref), "one");
+  EXPECT_EQ(session.Get<Stone>(ref), stone);
+  EXPECT_EQ(stone->name, "stone 1");
+}
+
+TEST_F(ReferenceHintTest, PastItsTimeIsLoadedAgain) {
+  Make({.type_defaults = {.time_to_live = absl::Minutes(1)},
+        .clock = clock_.function()});
+  const GenericRef ref = StoneRef(1);
+  EXPECT_EQ(ReadAnew(ref), "stone 1");
+  Session session = cache_->NewSession();
+  EXPECT_EQ(Read(session, ref), "stone 1");
+  source_.Add<Stone>({{1, "one"}});
+  clock_.Advance(absl::Minutes(2));
+  EXPECT_EQ(Read(session, ref), "stone 1");
+  EXPECT_EQ(ReadAnew(ref), "one");
+  EXPECT_EQ(Read(session, ref), "stone 1");
+}
+
+TEST_F(ReferenceHintTest, ReadThatIsDueSoonAsksForARenewal) {
+  Make({.type_defaults = {.time_to_live = absl::Minutes(2),
+                          .refresh_ahead = absl::Minutes(1)},
+        .clock = clock_.function()});
+  const GenericRef ref = StoneRef(1);
+  EXPECT_EQ(ReadAnew(ref), "stone 1");
+  source_.Add<Stone>({{1, "one"}});
+  EXPECT_EQ(ReadAnew(ref), "stone 1");
+  clock_.Advance(absl::Seconds(90));
+  EXPECT_EQ(ReadAnew(ref), "stone 1");
+  EXPECT_EQ(ReadAnew(ref), "one");
+}
+
+TEST_F(ReferenceHintTest, MemoryOfItsEntryMayServeAnotherKey) {
+  std::vector<GenericRef> refs;
+  for (int64_t id = 1; id <= kStones; ++id) refs.push_back(StoneRef(id));
+  for (const GenericRef& ref : refs) ReadAnew(ref);
+  const uint64_t before = refs[0].hint().value();
+  for (int round = 0; round < 3; ++round) {
+    // In another order each time, so entries change places.
+    cache_->InvalidateAll();
+    for (int64_t id = 1; id <= kStones; ++id)
+      ASSERT_TRUE(cache_->Evict<Stone>(id).ok());
+    for (int64_t i = 0; i < kStones; ++i) {
+      const int64_t id = (i * 7 + round * 11) % kStones + 1;
+      ASSERT_TRUE(cache_->Put(Stone{id, "s" + std::to_string(id)}).ok());
+    }
+    Session session = cache_->NewSession();
+    for (int64_t id = 1; id <= kStones; ++id)
+      EXPECT_EQ(Read(session, refs[id - 1]), "s" + std::to_string(id));
+  }
+  EXPECT_NE(before, 0u);
+}
+
+TEST_F(ReferenceHintTest, AnotherTypeMayHaveTheKeyThere) {
+  // Words and stones are apart, but a row may be told it is another type.
+  GenericRef ref = StoneRef(1);
+  EXPECT_EQ(ReadAnew(ref), "stone 1");
+  EXPECT_EQ(ReadAnew(ref), "stone 1");
+  ref = GenericRef(schema_.Find<Row>()->id(), ref.key());
+  EXPECT_EQ(ReadAnew(ref), "missing");
+}
+
+TEST_F(ReferenceHintTest, ReferenceThatIsSetAnewLeadsElsewhere) {
+  GenericRef ref = StoneRef(1);
+  EXPECT_EQ(ReadAnew(ref), "stone 1");
+  EXPECT_EQ(ReadAnew(ref), "stone 1");
+  ref = StoneRef(2);
+  EXPECT_EQ(ReadAnew(ref), "stone 2");
+  ref = GenericRef();
+  EXPECT_EQ(ReadAnew(ref), "null");
+  ref = StoneRef("7x");
+  EXPECT_EQ(ReadAnew(ref), "bad_key");
+  const GenericRef copy = StoneRef(3);
+  EXPECT_EQ(ReadAnew(copy), "stone 3");
+  ref = copy;
+  EXPECT_EQ(ref, copy);
+  EXPECT_EQ(ReadAnew(ref), "stone 3");
+}
+
+TEST_F(ReferenceHintTest, OtherSpellingOfTheKeyIsReadAgain) {
+  const GenericRef ref = StoneRef("007");
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(ReadAnew(ref), "stone 7");
+}
+
+TEST_F(ReferenceHintTest, IsOfTheCacheThatReadItLast) {
+  MemorySource other_source(schema_);
+  other_source.Add<Stone>({{1, "elsewhere"}});
+  GraphCache other(schema_, other_source);
+  const GenericRef ref = StoneRef(1);
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(ReadAnew(ref), "stone 1");
+    Session session = other.NewSession();
+    EXPECT_EQ(Read(session, ref), "elsewhere");
+    EXPECT_EQ(Read(session, ref), "elsewhere");
+  }
+}
+
+TEST_F(ReferenceHintTest, OutlivesItsCache) {
+  const GenericRef ref = StoneRef(1);
+  for (int i = 0; i < 5; ++i) {
+    EXPECT_EQ(ReadAnew(ref), "stone 1");
+    EXPECT_EQ(ReadAnew(ref), "stone 1");
+    Make({});
+    ASSERT_TRUE(cache_->Put(Stone{2, "two"}).ok());
+    ASSERT_TRUE(cache_->Put(Stone{1, "one"}).ok());
+    EXPECT_EQ(ReadAnew(ref), "one");
+    ASSERT_TRUE(cache_->Invalidate<Stone>(1).ok());
+  }
+}
+
+TEST_F(ReferenceHintTest, LruHearsOfEveryRead) {
+  // Room for some stones. The first is read before each of the others comes.
+  Make({.capacity_bytes = 6000, .eviction = EvictionKind::kLru});
+  const GenericRef first = StoneRef(1);
+  EXPECT_EQ(ReadAnew(first), "stone 1");
+  for (int64_t id = 2; id <= kStones; ++id) {
+    ReadAnew(first);
+    ReadAnew(StoneRef(id));
+  }
+  const TypeStats stone = cache_->Stats().types[0];
+  EXPECT_GT(stone.evicted, 0);
+  // One load each: the first was never evicted.
+  EXPECT_EQ(stone.loads, kStones);
+}
+
+}  // namespace
+}  // namespace polyref

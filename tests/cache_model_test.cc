@@ -15,7 +15,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
-#include <functional>
 #include <limits>
 #include <list>
 #include <map>
@@ -30,7 +29,6 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
-#include "polyref/cache/bulk_loader.h"
 #include "polyref/cache/cache_options.h"
 #include "polyref/cache/cache_stats.h"
 #include "polyref/cache/eviction.h"
@@ -44,7 +42,7 @@
 #include "polyref/cache/schema.h"
 #include "polyref/cache/session.h"
 #include "polyref/cache/transaction.h"
-#include "polyref/loaders/memory_source.h"
+#include "polyref/tests/disturbed_source.h"
 #include "polyref/tests/fake_clock.h"
 
 namespace polyref {
@@ -76,30 +74,6 @@ class ModelSchema : public Schema {
         .Field("text", &Apple::text)
         .ForeignKey("farm", &Apple::farm);
   }
-};
-
-// Tables in memory; acts once, before the next wave is answered or after, when
-// the answers are on their way.
-class ModelSource : public MemorySource {
- public:
-  using MemorySource::MemorySource;
-
-  void Interrupt(bool before, std::function<void()> act) {
-    (before ? before_ : after_) = std::move(act);
-  }
-  void Calm() { before_ = after_ = nullptr; }
-
-  void Load(Wave wave) override {
-    const auto before = std::exchange(before_, nullptr);
-    const auto after = std::exchange(after_, nullptr);
-    if (before != nullptr) before();
-    MemorySource::Load(std::move(wave));
-    if (after != nullptr) after();
-  }
-
- private:
-  std::function<void()> before_;
-  std::function<void()> after_;
 };
 
 constexpr int kFarms = 3;
@@ -622,7 +596,7 @@ class CacheModel {
   std::mt19937_64 random_;
   FakeClock clock_;
   ModelSchema schema_;
-  ModelSource source_{schema_};
+  DisturbedSource source_{schema_};
   GraphCache cache_;
   std::vector<Farm> farms_;
 

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <stdexcept>
 #include <stop_token>
 #include <string>
 #include <thread>
@@ -20,11 +21,13 @@
 #include "polyref/cache/bulk_loader.h"
 #include "polyref/cache/cache_options.h"
 #include "polyref/cache/cache_stats.h"
+#include "polyref/cache/condition.h"
 #include "polyref/cache/executor.h"
 #include "polyref/cache/graph_cache.h"
 #include "polyref/cache/load_trace.h"
 #include "polyref/cache/object_key.h"
 #include "polyref/cache/outcome.h"
+#include "polyref/cache/prefetch.h"
 #include "polyref/cache/prefetch_options.h"
 #include "polyref/cache/schema.h"
 #include "polyref/cache/session.h"
@@ -313,6 +316,25 @@ TEST_F(DeadlineTest, IsThatOfOnePrefetch) {
   Fetch(session, lines_, {"writer"}, Past());
   EXPECT_EQ(Read(session, Ref<Book>(1)), "book 1");
   EXPECT_EQ(ReadBooks(session, 3), "3 6");
+}
+
+// However it ends: here by a condition that throws, after a load and before.
+TEST_F(DeadlineTest, APrefetchThatThrowsTakesItsEndWithIt) {
+  Prefetch what{"writer{where=odd}"};
+  what.With(Condition::On<Writer>("odd", [](const Writer&) -> bool {
+    throw std::runtime_error("no idea");
+  }));
+  const std::vector<Line> lines = Books({1, 2});
+  Session session = cache_.NewSession();
+  EXPECT_THROW((void)session.Prefetch(lines_, what, Cancellable()),
+               std::runtime_error);
+  EXPECT_THROW((void)session.Prefetch(lines_, what, Past()),
+               std::runtime_error);
+  cancel_.request_stop();
+  const PrefetchReport report = Fetch(session, lines, {"book"});
+  EXPECT_TRUE(report.status().ok()) << report.status();
+  EXPECT_EQ(Read(session, lines[0].book), "book 1");
+  EXPECT_EQ(Read(session, Ref<Writer>(3)), "Cleo");
 }
 
 // ---- Others who wait. ----

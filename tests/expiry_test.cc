@@ -47,6 +47,7 @@ struct Apple {
   int64_t id = 0;
   std::string name = {};
   Ref<Farm> farm = {};
+  int64_t changed = 0;
 };
 
 class ExpirySchema : public Schema {
@@ -59,7 +60,8 @@ class ExpirySchema : public Schema {
     Define<Apple>("x.apple")
         .Key("id", &Apple::id)
         .Field("name", &Apple::name)
-        .ForeignKey("farm", &Apple::farm);
+        .ForeignKey("farm", &Apple::farm)
+        .Version("changed", &Apple::changed);
   }
 };
 
@@ -154,7 +156,6 @@ class ExpiryTest : public ::testing::Test {
     return cache_->Stats().types[static_cast<size_t>(schema_.Find<T>()->id())];
   }
 
-  bool cold_ = true;
   FakeClock clock_;
   ExpirySchema schema_;
   MemorySource source_{schema_};
@@ -518,6 +519,47 @@ TEST_F(ExpiryTest, CountIsAskedAgainWhenItsTimeIsOver) {
   EXPECT_EQ(count(), 4);
 }
 
+// ---- Lists from a replica that lags behind what was put. ----
+
+class LaggingListTest : public ExpiryTest {
+ protected:
+  // The lists are known; then Gala moves to farm 2, which the replica that is
+  // read has not heard of.
+  LaggingListTest() {
+    Make({.time_to_live = kMinute});
+    ListAnew(1);
+    ListAnew(2);
+    EXPECT_TRUE(cache_->Put(Apple{2, "Gala", Ref<Farm>(2), 1}).ok());
+  }
+};
+
+TEST_F(LaggingListTest, KeepsWhatIsInTime) {
+  // Of everything else nothing is known any more.
+  for (const int64_t id : {1, 3})
+    ASSERT_TRUE(cache_->Invalidate<Apple>(id).ok());
+  EXPECT_THAT(ListAnew(2), ElementsAre("Gala"));
+  EXPECT_THAT(ListAnew(1), ElementsAre("Elstar", "Cox"));
+  EXPECT_THAT(ListAnew(2), ElementsAre("Gala"));
+}
+
+TEST_F(LaggingListTest, OlderRowIsNotPutBack) {
+  Pass(kMinute);
+  EXPECT_THAT(ListAnew(1), ElementsAre("Elstar", "Cox"));
+  EXPECT_EQ(StatsOf<Apple>().older_writes, 1);
+  EXPECT_EQ(ReadAnew(2), "Gala");
+  EXPECT_EQ(StatsOf<Apple>().older_writes, 2);
+}
+
+// A row that is not there has no version that could be compared: it may as well
+// be gone.
+TEST_F(LaggingListTest, ForgetsWhatIsOverAndOmitted) {
+  Pass(kMinute);
+  EXPECT_THAT(ListAnew(2), IsEmpty());
+  EXPECT_EQ(StatsOf<Apple>().objects, 2);
+  EXPECT_EQ(StatsOf<Apple>().expired, 1);
+  EXPECT_EQ(StatsOf<Apple>().older_writes, 0);
+}
+
 // ---- Refresh ahead. ----
 
 const TypeOptions kAhead = {.time_to_live = 10 * kMinute,
@@ -561,14 +603,15 @@ TEST_F(ExpiryTest, PrefetchRenewsWhatItMeets) {
   Make(kAhead);
   const std::vector<Apple> rows = {{1, "", Ref<Farm>(1)},
                                    {2, "", Ref<Farm>(2)}};
+  bool cold = true;
   const auto prefetch = [&](Session& session) {
     const absl::StatusOr<PrefetchReport> report =
         session.Prefetch(rows, {"farm"});
     ASSERT_TRUE(report.ok()) << report.status();
     // What is renewed was not needed for it.
-    EXPECT_EQ(report->batches(), cold_ ? 1 : 0);
-    EXPECT_EQ(report->hits, cold_ ? 0 : 2);
-    cold_ = false;
+    EXPECT_EQ(report->batches(), cold ? 1 : 0);
+    EXPECT_EQ(report->hits, cold ? 0 : 2);
+    cold = false;
   };
   {
     Session session = cache_->NewSession();
@@ -774,6 +817,43 @@ TEST_F(ExpiryTest, ListFailsRatherThanBeingShort) {
   EXPECT_THAT(ListAnew(), ElementsAre(error));
   source_.Fail<Apple>(absl::OkStatus());
   EXPECT_THAT(ListAnew(), ElementsAre("Elstar", "Gala", "Cox"));
+}
+
+// Of its members those whose time is over are served by key alone.
+TEST_F(ExpiryTest, StaleMembersMakeNoList) {
+  Make(kStale);
+  EXPECT_EQ(ReadAnew(2), "Gala");
+  Pass(5 * kMinute);
+  Session early = cache_->NewSession();
+  EXPECT_THAT(List(early), ElementsAre("Elstar", "Gala", "Cox"));
+  source_.Fail<Apple>(absl::UnavailableError("down"));
+  Pass(5 * kMinute);
+  const std::string error = "loading x.farm.apples of x.farm 1: down";
+  Session late = cache_->NewSession();
+  EXPECT_THAT(List(late), ElementsAre(error));
+  for (const int64_t id : {1, 2, 3}) EXPECT_EQ(Read(late, id), Names()[id - 1]);
+  EXPECT_EQ(StatsOf<Apple>().stale_served, 1);
+  EXPECT_THAT(List(late), ElementsAre(error));
+  // It began in time.
+  EXPECT_THAT(List(early), ElementsAre("Elstar", "Gala", "Cox"));
+  source_.Fail<Apple>(absl::OkStatus());
+  EXPECT_THAT(ListAnew(), ElementsAre("Elstar", "Gala", "Cox"));
+}
+
+// There is nothing to serve meanwhile, so the source is not left alone.
+TEST_F(ExpiryTest, ListIsAskedForDuringBackOff) {
+  Make(kStale);
+  EXPECT_THAT(ListAnew(), ElementsAre("Elstar", "Gala", "Cox"));
+  source_.Fail<Apple>(absl::UnavailableError("down"));
+  Pass(10 * kMinute);
+  EXPECT_EQ(ReadAnew(1), "Elstar");
+  source_.Fail<Apple>(absl::OkStatus());
+  Calls();
+  EXPECT_EQ(ReadAnew(2), "Gala");
+  EXPECT_THAT(Calls(), IsEmpty());
+  EXPECT_THAT(ListAnew(), ElementsAre("Elstar", "Gala", "Cox"));
+  EXPECT_THAT(Calls(), ElementsAre("x.apple.farm of x.farm 1"));
+  EXPECT_EQ(StatsOf<Apple>().stale_served, 2);
 }
 
 TEST_F(ExpiryTest, StaleAbsenceIsServedToo) {

@@ -79,6 +79,13 @@ class GatedSource : public Source {
     script_ = std::move(script);
   }
 
+  // `act` runs once, when the next load has its leases and is about to be cut
+  // into batches: before there is a call.
+  void BeforeNextCall(std::function<void()> act) {
+    const std::lock_guard lock(mutex_);
+    before_call_ = std::move(act);
+  }
+
   // Waits for that call, from 1, which is held, and hands over its wave. If it
   // does not come, the gate opens, so that the test ends.
   Wave Take(int call) {
@@ -131,7 +138,12 @@ class GatedSource : public Source {
     script == nullptr ? tables_.Load(std::move(wave)) : script(std::move(wave));
   }
 
+  // Asked for each type of a load.
   BatchLimits limits(const ContentType& type) const override {
+    std::unique_lock lock(mutex_);
+    const auto act = std::exchange(before_call_, nullptr);
+    lock.unlock();
+    if (act != nullptr) act();
     return tables_.limits(type);
   }
 
@@ -176,6 +188,7 @@ class GatedSource : public Source {
   std::condition_variable came_;  // a call, or another gate
   Gate gate_ = Gate::kOpen;
   Script script_;
+  mutable std::function<void()> before_call_;
   std::map<int, Wave> held_;
   std::vector<std::string> log_;
   int calls_ = 0;

@@ -26,87 +26,22 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "gtest/gtest.h"
-#include "polyref/cache/bulk_loader.h"
 #include "polyref/cache/cache_stats.h"
 #include "polyref/cache/condition.h"
 #include "polyref/cache/fetch_mode.h"
 #include "polyref/cache/generic_ref.h"
 #include "polyref/cache/graph_cache.h"
 #include "polyref/cache/list.h"
-#include "polyref/cache/many.h"
 #include "polyref/cache/object_key.h"
 #include "polyref/cache/outcome.h"
 #include "polyref/cache/prefetch.h"
 #include "polyref/cache/schema.h"
 #include "polyref/cache/session.h"
-#include "polyref/loaders/memory_source.h"
+#include "polyref/tests/disturbed_source.h"
+#include "polyref/tests/praised_apples.h"
 
 namespace polyref {
 namespace {
-
-struct Apple;
-
-struct Farm {
-  int64_t id = 0;
-  Many<Apple> apples = {};
-  Many<Apple> praised = {};
-};
-
-struct Market {
-  std::string name = {};
-  Many<Apple> praised = {};
-};
-
-// Grows on a farm, and is the pride of a farm or a market.
-struct Apple {
-  int64_t id = 0;
-  int64_t size = 0;
-  Ref<Farm> farm = {};
-  GenericRef pride = {};
-};
-
-class ModelSchema : public Schema {
- public:
-  ModelSchema() {
-    Define<Farm>("m.farm")
-        .Key("id", &Farm::id)
-        .HasMany("apples", &Farm::apples, &Apple::farm)
-        .GenericRelation("praised", &Farm::praised, &Apple::pride,
-                         {.order_by = {"-size"}});
-    Define<Market>("m.market")
-        .Key("name", &Market::name)
-        .GenericRelation("praised", &Market::praised, &Apple::pride);
-    Define<Apple>("m.apple")
-        .Key("id", &Apple::id)
-        .Field("size", &Apple::size)
-        .ForeignKey("farm", &Apple::farm)
-        .GenericForeignKey("pride", "pride_type", "pride_id", &Apple::pride,
-                           {.admissible = {"m.farm", "m.market"}});
-  }
-};
-
-// Tables in memory; acts once, before the next wave is answered or after.
-class ModelSource : public MemorySource {
- public:
-  using MemorySource::MemorySource;
-
-  void Interrupt(bool before, std::function<void()> act) {
-    (before ? before_ : after_) = std::move(act);
-  }
-  void Calm() { before_ = after_ = nullptr; }
-
-  void Load(Wave wave) override {
-    const auto before = std::exchange(before_, nullptr);
-    const auto after = std::exchange(after_, nullptr);
-    if (before != nullptr) before();
-    MemorySource::Load(std::move(wave));
-    if (after != nullptr) after();
-  }
-
- private:
-  std::function<void()> before_;
-  std::function<void()> after_;
-};
 
 constexpr int kFarms = 3;
 constexpr int kOwners = 5;  // the farms, then two markets
@@ -684,8 +619,8 @@ class ListModel {
       Condition::On<Apple>("big_sql", IsBig, {.sql = "size >= 2"});
 
   std::mt19937_64 random_;
-  ModelSchema schema_;
-  ModelSource source_{schema_};
+  PraisedApplesSchema schema_;
+  DisturbedSource source_{schema_};
   GraphCache cache_{schema_, source_};
   std::vector<Farm> farms_;
   std::vector<Market> markets_;

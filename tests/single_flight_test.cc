@@ -431,6 +431,7 @@ TEST_P(ForgottenDuringLoadTest, AnOlderAnswerDoesNotReplaceANewerOne) {
   std::array<std::string, 2> read;
   std::vector<std::jthread> old =
       Start(2, [&](size_t i) { read[i] = ReadAnew(Ref<Writer>(1)); });
+  source_.Await(1);
   AwaitJoined<Writer>(1);
   Change("Ann");
   std::string later;

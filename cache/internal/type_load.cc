@@ -255,13 +255,13 @@ void TypeLoad::FailOrdinal(uint32_t ordinal, const ObjectKey& key,
   map_.mutex().AssertHeld();
   map_.ReleaseLease(type_.id(), key, holder_);
   ++report.failed;
+  flight_->Keep(type_.id(), key, {nullptr, status});
   if (sums_.stale_if_error > 0) {
     sums_.retry_at.store(
         answered_ + std::min(sums_.back_off, kNeverExpires - answered_),
         std::memory_order_relaxed);
     if (ServeStale(ordinal, key)) return;
   }
-  flight_->Keep(type_.id(), key, {nullptr, status});
   session_.SetFailure(type_.id(), key, {run_, status});
   results_[ordinal].answered = true;
 }

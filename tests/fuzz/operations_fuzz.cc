@@ -35,7 +35,6 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "polyref/cache/bulk_loader.h"
 #include "polyref/cache/cache_stats.h"
 #include "polyref/cache/condition.h"
 #include "polyref/cache/fetch_mode.h"
@@ -43,79 +42,16 @@
 #include "polyref/cache/graph_cache.h"
 #include "polyref/cache/internal/check.h"
 #include "polyref/cache/list.h"
-#include "polyref/cache/many.h"
 #include "polyref/cache/object_key.h"
 #include "polyref/cache/outcome.h"
 #include "polyref/cache/prefetch.h"
 #include "polyref/cache/schema.h"
 #include "polyref/cache/session.h"
-#include "polyref/loaders/memory_source.h"
+#include "polyref/tests/disturbed_source.h"
+#include "polyref/tests/praised_apples.h"
 
 namespace polyref {
 namespace {
-
-struct Apple;
-
-struct Farm {
-  int64_t id = 0;
-  Many<Apple> apples = {};
-  Many<Apple> praised = {};
-};
-
-struct Market {
-  std::string name = {};
-  Many<Apple> praised = {};
-};
-
-// Grows on a farm, and is the pride of a farm or a market.
-struct Apple {
-  int64_t id = 0;
-  int64_t size = 0;
-  Ref<Farm> farm = {};
-  GenericRef pride = {};
-};
-
-class FarmSchema : public Schema {
- public:
-  FarmSchema() {
-    Define<Farm>("f.farm")
-        .Key("id", &Farm::id)
-        .HasMany("apples", &Farm::apples, &Apple::farm)
-        .GenericRelation("praised", &Farm::praised, &Apple::pride,
-                         {.order_by = {"-size"}});
-    Define<Market>("f.market")
-        .Key("name", &Market::name)
-        .GenericRelation("praised", &Market::praised, &Apple::pride);
-    Define<Apple>("f.apple")
-        .Key("id", &Apple::id)
-        .Field("size", &Apple::size)
-        .ForeignKey("farm", &Apple::farm)
-        .GenericForeignKey("pride", "pride_type", "pride_id", &Apple::pride,
-                           {.admissible = {"f.farm", "f.market"}});
-  }
-};
-
-// Tables in memory; acts once, before the next wave is answered or after.
-class DisturbedSource : public MemorySource {
- public:
-  using MemorySource::MemorySource;
-
-  void Interrupt(bool before, std::function<void()> act) {
-    (before ? before_ : after_) = std::move(act);
-  }
-
-  void Load(Wave wave) override {
-    const auto before = std::exchange(before_, nullptr);
-    const auto after = std::exchange(after_, nullptr);
-    if (before != nullptr) before();
-    MemorySource::Load(std::move(wave));
-    if (after != nullptr) after();
-  }
-
- private:
-  std::function<void()> before_;
-  std::function<void()> after_;
-};
 
 constexpr int kFarms = 2;
 constexpr int kOwners = 3;  // the farms, then a market
@@ -295,7 +231,7 @@ class Machine {
       case 'p':
         return Put(TakeId());
       case 's':
-        return ChangeRow(TakeId(), TakeRow());
+        return Change(TakeId());
       case 't':
         CheckOk(cache_.InvalidateType<Apple>());
         return AcknowledgeAll();
@@ -453,6 +389,8 @@ class Machine {
     Acknowledge(id);
   }
 
+  // Behind the cache's back.
+  void Change(int64_t id) { ChangeRow(id, TakeRow()); }
   void Put(int64_t id) {
     const Row row = TakeRow();
     CheckOk(cache_.Put(AppleOf(id, row)));
@@ -701,8 +639,7 @@ class Machine {
   // A new session sees all that the database has, once there is nothing that
   // the cache was not told; with the last session goes what it kept alive.
   void Finish() {
-    source_.Interrupt(true, nullptr);
-    source_.Interrupt(false, nullptr);
+    source_.Calm();
     SetFailing(false);
     ReadAnew();
     ++now_;
@@ -786,7 +723,7 @@ class Machine {
       "big", [](const Apple& apple) { return apple.size >= 2; });
   const std::vector<Farm> farms_ = {{.id = 0}, {.id = 1}};
   const std::vector<Market> markets_ = {{.name = "a"}};
-  FarmSchema schema_;
+  PraisedApplesSchema schema_;
   DisturbedSource source_{schema_};
   GraphCache cache_{schema_, source_};
 

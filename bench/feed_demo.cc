@@ -15,14 +15,11 @@
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
-#include <cstdlib>
-#include <filesystem>
 #include <limits>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
-#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -34,6 +31,7 @@
 #include "polyref/bench/feed_database.h"
 #include "polyref/bench/feed_schema.h"
 #include "polyref/bench/feed_strategies.h"
+#include "polyref/bench/temporary_directory.h"
 #include "polyref/cache/schema.h"
 #include "polyref/loaders/django_content_types.h"
 #include "polyref/loaders/sqlite_source.h"
@@ -169,32 +167,6 @@ void Describe(CLI::App& app, Arguments& args) {
                "Show the load plan of each system before and after its run; "
                "with --mode peers, what reading loaded");
 }
-
-// A directory of our own that goes with this object.
-class TemporaryDirectory {
- public:
-  TemporaryDirectory() {
-    std::error_code error;
-    std::string path = std::filesystem::temp_directory_path(error).string();
-    path = (error ? "/tmp" : path) + "/feed_demo_XXXXXX";
-    if (mkdtemp(path.data()) != nullptr) path_ = path;
-  }
-  ~TemporaryDirectory() { Remove(); }
-  TemporaryDirectory(const TemporaryDirectory&) = delete;
-  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
-
-  void Remove() {
-    std::error_code ignored;
-    if (!path_.empty()) std::filesystem::remove_all(path_, ignored);
-    path_.clear();
-  }
-
-  // Empty if it could not be made, or is removed.
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
 
 // Says on a terminal what is being done, once it has taken a second.
 class Progress {
@@ -391,7 +363,7 @@ int RunOn(const std::string& path, const Arguments& args, Progress& progress) {
 int RunOnGenerated(const Arguments& args, Progress& progress) {
   Schema schema;
   DefineFeedTypes(schema);
-  TemporaryDirectory directory;
+  TemporaryDirectory directory("feed_demo");
   if (directory.path().empty())
     return Fail("cannot make a temporary directory");
   const std::string path = directory.path() + "/feeds.sqlite3";

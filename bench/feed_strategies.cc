@@ -135,7 +135,6 @@ class FeedRunner {
  private:
   static constexpr auto& kFields = System::kFields;
 
-  static Prefetch WholePage();
   static absl::Status Resolve(Session& session, const std::vector<Row>& rows,
                               const Prefetch& what);
   template <typename ReaderOfField>
@@ -173,18 +172,6 @@ absl::Status FeedRunner<System>::LoadRows() {
   if (!rows.ok()) return rows.status();
   scene_.rows = *std::move(rows);
   return absl::OkStatus();
-}
-
-// Every field with everything below it.
-template <typename System>
-Prefetch FeedRunner<System>::WholePage() {
-  Prefetch prefetch;
-  for (const FeedField<Row>& field : kFields) {
-    for (std::string_view path : System::kBelow) {
-      prefetch.Path(std::string(field.name) + "." + std::string(path));
-    }
-  }
-  return prefetch;
 }
 
 template <typename System>
@@ -248,7 +235,7 @@ absl::Status FeedRunner<System>::OpenSession() {
   GraphCache& cache = scene_.caches[0];
   if (request_.mode == Mode::kPlan) {
     return Resolve(scene_.sessions.emplace_back(cache.NewSession()),
-                   scene_.rows, WholePage());
+                   scene_.rows, WholePage<System>());
   }
   return scene_.sessions
       .emplace_back(cache.NewSession({.fetch_mode = FetchMode::kPeers}))
@@ -430,10 +417,10 @@ absl::StatusOr<std::string> FeedRunner<System>::ExplainPlan() {
   if (!status.ok()) return status;
   Session session = scene_.caches[0].NewSession();
   absl::StatusOr<std::string> before =
-      session.Explain(scene_.rows, WholePage());
+      session.Explain(scene_.rows, WholePage<System>());
   if (!before.ok()) return before.status();
   absl::StatusOr<PrefetchReport> report =
-      session.Prefetch(scene_.rows, WholePage());
+      session.Prefetch(scene_.rows, WholePage<System>());
   if (!report.ok()) return report.status();
   return absl::StrCat(*before, report->ToString());
 }

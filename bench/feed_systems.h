@@ -12,10 +12,12 @@
 #define POLYREF_BENCH_FEED_SYSTEMS_H_
 
 #include <array>
+#include <string>
 #include <string_view>
 
 #include "polyref/bench/feed_schema.h"
 #include "polyref/cache/generic_ref.h"
+#include "polyref/cache/prefetch.h"
 
 namespace polyref::bench {
 
@@ -81,6 +83,18 @@ struct TagSystem {
                                                              "author"};
   using Types = TypeList<Movie, Book>;
 };
+
+// Every field of a system's rows with everything below it.
+template <typename System>
+Prefetch WholePage() {
+  Prefetch prefetch;
+  for (const auto& field : System::kFields) {
+    for (std::string_view path : System::kBelow) {
+      prefetch.Path(std::string(field.name) + "." + std::string(path));
+    }
+  }
+  return prefetch;
+}
 
 // Calls visit.template operator()<System>() for each.
 template <typename Visit>

@@ -323,7 +323,7 @@ TEST_F(ReferenceHintTest, LruHearsOfEveryRead) {
   const TypeStats stone = cache_->Stats().types[0];
   EXPECT_GT(stone.evicted, 0);
   // One load each: the first was never evicted.
-  EXPECT_EQ(stone.loads, kStones);
+  EXPECT_EQ(stone.keys, kStones);
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #
 #   tools/bootstrap.sh            what building, testing and the demo need
 #   tools/bootstrap.sh --checks   also clang, clang-format and the sanitizers
+#   tools/bootstrap.sh --report   also what the report of benchmarks needs
 #
 # On Debian 12 it installs the packages that are missing and writes
 # .bazelrc.debian, which makes Bazel use them. Elsewhere Bazel fetches the
@@ -25,6 +26,7 @@ packages=(
   libleveldb-dev librocksdb-dev libtbb-dev
 )
 check_packages=(clang-14 clang-format libclang-rt-14-dev)
+report_packages=(python3-jinja2 python3-matplotlib)
 
 say() { echo "bootstrap: $*" >&2; }
 
@@ -80,7 +82,8 @@ fi
 case ${1:-} in
   '') ;;
   --checks) packages+=("${check_packages[@]}") ;;
-  *) say "unknown argument '$1'; accepted: --checks" && exit 2 ;;
+  --report) packages+=("${report_packages[@]}") ;;
+  *) say "unknown argument '$1'; accepted: --checks, --report" && exit 2 ;;
 esac
 
 mapfile -t missing < <(missing_packages "${packages[@]}")

@@ -43,8 +43,9 @@ class AnyRef {
   friend bool operator==(const AnyRef&, const AnyRef&) = default;
 
  private:
-  ObjectKey key_;
+  // First, beside the key: a read needs both.
   EntryHint hint_;
+  ObjectKey key_;
 };
 
 }  // namespace cache_internal
@@ -68,7 +69,7 @@ class GenericRef {
   // Refers to the object of `type` with `key`; a null key makes a null
   // reference. Schema::RefTo<T> finds the type.
   GenericRef(ContentTypeId type, ObjectKey key)
-      : key_(std::move(key)), type_(type) {}
+      : type_(type), key_(std::move(key)) {}
 
   // A reference whose type is not registered; `database_type_id` is what the
   // row held.
@@ -99,10 +100,11 @@ class GenericRef {
   static constexpr ContentTypeId kUnknownType{
       std::numeric_limits<uint32_t>::max()};
 
-  ObjectKey key_;
+  // What a read needs comes first.
   cache_internal::EntryHint hint_;
-  int64_t database_type_id_ = 0;
   ContentTypeId type_{0};
+  ObjectKey key_;
+  int64_t database_type_id_ = 0;
 };
 
 }  // namespace polyref

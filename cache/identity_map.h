@@ -59,13 +59,12 @@
 #include "polyref/cache/internal/mutex.h"
 #include "polyref/cache/internal/open_readers.h"
 #include "polyref/cache/internal/type_indexes.h"
+#include "polyref/cache/internal/type_table.h"
 #include "polyref/cache/list_request.h"
 #include "polyref/cache/object_key.h"
 #include "polyref/cache/schema.h"
 
 namespace polyref::cache_internal {
-
-class TypeTable;
 
 class IdentityMap {
  public:
@@ -295,19 +294,7 @@ class IdentityMap {
 
   // ---- Figures. ----
 
-  struct Figures {
-    size_t objects = 0;  // current ones
-    size_t missing = 0;  // current ones
-    // Entries that an invalidation of the whole type left behind.
-    size_t stale = 0;
-    size_t leases = 0;
-    int64_t bytes = 0;  // of entries, objects and coverage
-    int64_t evicted = 0;
-    int64_t expired = 0;  // replaced or dropped when their time was over
-    int64_t dropped = 0;  // by Evict
-    int64_t revived = 0;
-    int64_t older = 0;  // rows and objects not taken for their version
-  };
+  using Figures = TypeFigures;
   Figures figures(ContentTypeId type) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   size_t object_count(ContentTypeId type) const

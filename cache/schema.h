@@ -263,9 +263,11 @@ class TypeBuilder {
   }
 
   // A plain member that orders the versions of a row, such as the time of its
-  // last change: a row with a smaller value never replaces one with a greater.
-  // Defines the field as well, so it is not to be named by Field too. At most
-  // one for a type.
+  // last change: a row with a smaller value never replaces one with a greater
+  // that is in memory. (What was evicted, or dropped because its time was over
+  // and a list came without it, is not compared with any more.) Defines the
+  // field as well, so it is not to be named by Field too. At most one for a
+  // type.
   //
   //   .Version("updated_at", &Post::updated_at)
   //

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -885,6 +886,39 @@ TEST_F(ExpiryTest, WriteEndsStaleness) {
   ASSERT_TRUE(cache_->Put(Apple{1, "put", Ref<Farm>(1)}).ok());
   EXPECT_EQ(ReadAnew(1), "put");
   EXPECT_EQ(StatsOf<Apple>().stale_served, 1);
+}
+
+TEST_F(ExpiryTest, ChildBeyondAFirstFewDoesNotSpoilThem) {
+  Make({.time_to_live = kMinute});
+  const auto first = [&] {
+    Session session = cache_->NewSession();
+    EXPECT_TRUE(
+        session.Prefetch(std::span(farms_).first(1), {"apples{limit=1}"}).ok());
+    return List(session);
+  };
+  ReadAnew(3);
+  Pass(kMinute);
+  EXPECT_THAT(first(), ElementsAre("Elstar"));
+  Calls();
+  EXPECT_THAT(first(), ElementsAre("Elstar"));
+  EXPECT_THAT(Calls(), IsEmpty());
+}
+
+TEST_F(ExpiryTest, ChildThatLeftAFirstFewIsForgotten) {
+  Make({.time_to_live = kMinute});
+  const auto first = [&] {
+    Session session = cache_->NewSession();
+    EXPECT_TRUE(
+        session.Prefetch(std::span(farms_).first(1), {"apples{limit=2}"}).ok());
+    return List(session);
+  };
+  EXPECT_THAT(first(), ElementsAre("Elstar", "Gala"));
+  Pass(kMinute);
+  Grow(2, "Gala", 2);
+  EXPECT_THAT(first(), ElementsAre("Elstar", "Cox"));
+  Calls();
+  EXPECT_THAT(first(), ElementsAre("Elstar", "Cox"));
+  EXPECT_THAT(Calls(), IsEmpty());
 }
 
 // ---- What is over before it began. ----

@@ -765,7 +765,8 @@ class ChildrenTest : public ::testing::Test {
   std::vector<int64_t> Children(std::string_view reference, int64_t owner) {
     std::vector<int64_t> ids;
     for (const ObjectKey& key :
-         map_.indexes(kPet).ChildrenOf(Reference(reference), {kOwner, owner}))
+         map_.indexes(kPet).ChildrenOf(Reference(reference), {kOwner, owner},
+                                       ListOrder(schema_.type(kPet)), Extent()))
       ids.push_back(key.int64());
     std::sort(ids.begin(), ids.end());
     return ids;

@@ -1,5 +1,6 @@
 // What must hold:
-//  1. A linked entry is in the read index once, an unlinked one is not.
+//  1. A linked entry is in the read index once and has the tag of its type, an
+//     unlinked one is not and has none.
 //  2. Every entry is in the container, until it is freed.
 #include "polyref/cache/internal/entry_table.h"
 

@@ -86,7 +86,8 @@ bool ListLoad::FindCovered(uint32_t ordinal) {
   if (extent.kind == Extent::Kind::kUnknown) return false;
   const bool complete = extent.kind == Extent::Kind::kComplete;
   size_t count = 0;
-  for (const ObjectKey& key : indexes.ChildrenOf(*request_.reference, parent)) {
+  for (const ObjectKey& key : indexes.ChildrenOf(*request_.reference, parent,
+                                                 request_.order, extent)) {
     // The session keeps seeing what it finds here.
     const View view = session_.Find(child, key);
     if (view.expired) return false;

@@ -276,9 +276,10 @@ std::optional<Objects> SessionLists::ChildrenOf(const ListRequest& load,
         ParentOf(schema, *load.reference, view.object) == parent)
       children.push_back(view.object);
   };
-  for (const ObjectKey& key : session_.cache()
-                                  .map.indexes(child.id())
-                                  .ChildrenOf(*load.reference, parent))
+  for (const ObjectKey& key :
+       session_.cache()
+           .map.indexes(child.id())
+           .ChildrenOf(*load.reference, parent, load.order, extent))
     add(key);
   if (const SecondaryIndex* own = OwnChildrenOf(load)) {
     own->ForEach(absl::Hash<ListParent>()(parent),

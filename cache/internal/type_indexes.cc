@@ -66,11 +66,14 @@ void TypeIndexes::Remove(const void* object) {
 }
 
 std::vector<ObjectKey> TypeIndexes::ChildrenOf(const Relation& reference,
-                                               const ListParent& parent) const {
+                                               const ListParent& parent,
+                                               const ListOrder& order,
+                                               const Extent& extent) const {
   std::vector<ObjectKey> keys;
   const ReaderLock lock(mutex_);
   Of(reference).children.ForEach(HashOfParent(parent), [&](const void* child) {
-    keys.push_back(type_.KeyOf(child));
+    if (extent.place == nullptr || order.Compare(child, *extent.place) <= 0)
+      keys.push_back(type_.KeyOf(child));
   });
   return keys;
 }

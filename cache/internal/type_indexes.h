@@ -38,10 +38,13 @@ class TypeIndexes {
   void Remove(const void* object);
 
   // The keys of all indexed objects that may point at `parent` by `reference`,
-  // and of others that happen to have its hash; a key may come twice. REQUIRES:
-  // HasLists(reference).
+  // and of others that happen to have its hash; a key may come twice. Without
+  // those that come after the place of `extent`, if it has one, in the order it
+  // is of. REQUIRES: HasLists(reference).
   std::vector<ObjectKey> ChildrenOf(const Relation& reference,
-                                    const ListParent& parent) const;
+                                    const ListParent& parent,
+                                    const ListOrder& order,
+                                    const Extent& extent) const;
 
   // The keys of all indexed objects with those values; a key may come twice.
   // REQUIRES: the index is one of the type's, `values` as many as it has parts.

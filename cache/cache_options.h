@@ -36,9 +36,11 @@ struct TypeOptions {
   double jitter = 0;
   // An object that is read so shortly before its time is over is served, and
   // loaded again: everything that is due in one bulk load, on the executor.
+  // Lists are not: they are loaded again when their time is over.
   absl::Duration refresh_ahead = absl::ZeroDuration();
-  // If loading fails, what was there is served for so long after its time, and
-  // the source is left alone for `back_off` after each failure.
+  // If loading fails, the object that was there is served for so long after its
+  // time, and the source is left alone for `back_off` after each failure. Of
+  // lists nothing is served: which objects are in one is not known any more.
   absl::Duration stale_if_error = absl::ZeroDuration();
   absl::Duration back_off = absl::Seconds(1);
   // Never evicted for want of space. Counts against the capacity.
@@ -56,20 +58,25 @@ struct CacheOptions {
   //
   // An entry is charged, beside its object, on 64-bit machines with glibc:
   //
-  //   integer or UUID key             164 bytes
-  //   text key                        181, and its text if not within 15 bytes
+  //   integer key                     164 bytes
+  //   UUID key                        181
+  //   text key                        198, and its text if not within 15 bytes
   //   each index, and each reference
   //     that has lists over it         88
   //   eviction                        8 to 16, kLru 16 to 32
   //
   // Filled with 10,000 objects or more it agrees with the allocator within a
   // tenth: tables double from time to time, and are charged as an average. The
-  // memory of entries, though not that of objects, serves other entries once
-  // it is free, and is given back when the cache ends.
+  // memory of entries, 128 to 160 bytes each of the above, serves others with
+  // the same kind of key once it is free, and is given back when the cache
+  // ends: where a cache is full of one kind of key and later of another, or of
+  // few large objects, that comes beside the capacity
+  // (CacheStats::entry_pool_bytes).
   int64_t capacity_bytes = std::numeric_limits<int64_t>::max();
   EvictionKind eviction = EvictionKind::kS3Fifo;
   // For types that are not in `types`, which is by name.
   TypeOptions type_defaults = {};
+  // Instead of the defaults, not over them.
   std::map<std::string, TypeOptions> types = {};
   // What runs loads that nobody waits for, and those with a deadline. Null:
   // they run in the calling thread. Must outlive the cache.

@@ -63,7 +63,8 @@ struct PrefetchReport {
   int64_t anomalies() const;
 
   // OK, or why it was interrupted, or the first error a loader gave. The
-  // references behind it have the outcome kLoadError; all others resolved.
+  // references behind it have the outcome kLoadError, unless an object past its
+  // time could be served (TypeOptions::stale_if_error); all others resolved.
   absl::Status status() const;
 
   // The picture of a plan's run: a line a wave, then the references.
@@ -145,6 +146,9 @@ struct CacheStats {
   // Beside that: what was replaced or evicted, and is kept because a session or
   // a handle may read it.
   int64_t in_use_bytes = 0;
+  // The memory of all entries without their objects, in use or ready to be used
+  // again: grows to the most there ever was, for each kind of key.
+  int64_t entry_pool_bytes = 0;
   // Times the cache was left above its budget, as nothing more could be
   // evicted.
   int64_t over_budget = 0;

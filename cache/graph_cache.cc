@@ -226,6 +226,7 @@ CacheStats GraphCache::Stats() const {
   stats.capacity_bytes = map.capacity_bytes();
   stats.resident_bytes = map.resident_bytes();
   stats.in_use_bytes = map.in_use_bytes();
+  stats.entry_pool_bytes = map.pools().bytes();
   stats.over_budget = map.over_budget_count();
   stats.handles = static_cast<int64_t>(map.pin_count());
   return stats;

@@ -133,7 +133,8 @@ View IdentityMap::Find(ContentTypeId type, const ObjectKey& key, Sequence as_of,
   } else {
     NoteUse(*entry);
   }
-  if (hint != nullptr) hint->Set(table.entries->HintTo(*entry));
+  if (hint != nullptr && version->object != nullptr && !policy_wants_reads_)
+    hint->Set(table.entries->HintTo(*entry));
   return {version->state, version->object, version->since};
 }
 

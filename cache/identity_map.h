@@ -462,6 +462,7 @@ class IdentityMap {
   std::multiset<Sequence> loads_;  // when those under way began
   std::deque<Retired> retired_;    // ascending by ticket
   std::deque<std::pair<OpenReaders::Ticket, Memory>> discarded_;  // likewise
+  bool is_reclaiming_ = false;
   size_t old_version_count_ = 0;
   struct Pinned {
     size_t count = 0;

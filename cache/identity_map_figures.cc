@@ -61,6 +61,7 @@ void IdentityMap::CheckEntry(const TypeTable& table, const Entry& entry,
   (entry.is_charged ? walk.charged : walk.in_use) += entry.bytes;
   POLYREF_CHECK(!entry.is_charged || entry.is_linked, name);
   if (!entry.is_linked) ++walk.unlinked;
+  POLYREF_CHECK(entry.is_linked == table.entries->IsVisible(entry), name);
   while (const Version* older =
              version->older.load(std::memory_order_relaxed)) {
     POLYREF_CHECK(older->newer == version && older->since <= version->since,

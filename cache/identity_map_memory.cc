@@ -119,6 +119,9 @@ void IdentityMap::RetireEntry(Entry& entry) {
 }
 
 void IdentityMap::Reclaim() {
+  // What it frees may let go of more: that is for the loop, however deep.
+  if (is_reclaiming_) return;
+  is_reclaiming_ = true;
   while (!retired_.empty() && retired_.front().ticket < readers_.oldest()) {
     const Retired retired = retired_.front();
     retired_.pop_front();
@@ -137,6 +140,7 @@ void IdentityMap::Reclaim() {
   }
   while (!discarded_.empty() && discarded_.front().first < readers_.oldest())
     discarded_.pop_front();
+  is_reclaiming_ = false;
 }
 
 void IdentityMap::DropOldVersion(Entry& entry, Version* version) {

@@ -41,6 +41,8 @@ constexpr Figure<CacheStats> kCacheFigures[] = {
      "Memory that counts against the budget."},
     {"polyref_in_use_bytes", kGauge, &CacheStats::in_use_bytes,
      "Memory beside the budget: replaced or evicted, and still in use."},
+    {"polyref_entry_pool_bytes", kGauge, &CacheStats::entry_pool_bytes,
+     "Memory of entries without their objects, in use or ready for others."},
     {"polyref_over_budget_total", kCounter, &CacheStats::over_budget,
      "Times the cache was left above its budget."},
     {"polyref_old_versions", kGauge, &CacheStats::old_versions,

@@ -62,8 +62,7 @@ ContentType& Schema::Add(std::string name, TypeTag tag) {
   std::replace(type.table_.begin(), type.table_.end(), '.', '_');
   type.name_ = std::move(name);
   by_name_.try_emplace(type.name_, type.id_);
-  const auto [it, first] = by_tag_.try_emplace(tag, type.id_);
-  if (!first) it->second.reset();
+  const bool first = classes_.insert(tag).second;
   const size_t number = NumberOf(*tag);
   by_class_.resize(std::max(by_class_.size(), number + 1));
   by_class_[number] = first ? &type : nullptr;
@@ -98,7 +97,7 @@ absl::Status Schema::Check() const {
     for (const Relation& relation : type.relations()) {
       check_member(relation.name);
       if (relation.kind == RelationKind::kForeignKey) {
-        if (!by_tag_.contains(relation.target)) {
+        if (!classes_.contains(relation.target)) {
           complain("the foreign key '", relation.name,
                    "' points to a class that is not registered; there are ",
                    TypeNames());

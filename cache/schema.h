@@ -45,7 +45,7 @@
 #include <utility>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "polyref/cache/content_type.h"
@@ -107,10 +107,6 @@ class Schema {
 
   // The type of that name, or null.
   const ContentType* Find(std::string_view name) const;
-  // For literals, which would become a TypeTag.
-  const ContentType* Find(const char* name) const {
-    return Find(std::string_view(name));
-  }
   // The type of that C++ class, or null; null also if several types share it:
   // then only generic references, which name the type, can tell them apart.
   const ContentType* Find(TypeTag tag) const {
@@ -183,9 +179,8 @@ class Schema {
   // A deque: descriptions keep their address while types are added.
   std::deque<ContentType> types_;
   std::map<std::string, ContentTypeId, std::less<>> by_name_;
-  // Empty for a class that several types share.
-  absl::flat_hash_map<TypeTag, std::optional<ContentTypeId>> by_tag_;
-  // The same by the number of the class, for readers; null for such a class.
+  absl::flat_hash_set<TypeTag> classes_;
+  // By the number of the class; null for one that several types share.
   std::vector<const ContentType*> by_class_;
 };
 

@@ -434,6 +434,17 @@ TEST_P(IdentityMapTest, LoadIsSeenFromWhereItsGapBegan) {
   map_->CloseReader(gap);
 }
 
+// As deep as the stack would be, were one freed from within the other.
+TEST_P(IdentityMapTest, LastReaderMayHaveHeldAnyNumberOfKeys) {
+  constexpr int kKeys = 60'000;
+  for (int i = 0; i < kKeys; ++i) Put(i, i);
+  const Sequence reader = map_->OpenReader();
+  for (int i = 0; i < kKeys; ++i) map_->Invalidate(kFirst, Key(i));
+  EXPECT_EQ(Live(), static_cast<size_t>(kKeys));
+  map_->CloseReader(reader);
+  EXPECT_EQ(Live(), 0u);
+}
+
 TEST_P(IdentityMapTest, LoadAfterAnInvalidatedTypeIsNotSeenBefore) {
   Load(0, 1);
   const Sequence first = map_->OpenReader();

@@ -61,10 +61,10 @@ Numbered NumberEveryFigure() {
     number(load_latency.count, batch_keys.count, batch_keys.sum);
   }
   auto& [types, waves, open_sessions, old_versions, capacity_bytes,
-         resident_bytes, in_use_bytes, over_budget, handles, opened_sessions,
-         oldest_session] = numbered.stats;
+         resident_bytes, in_use_bytes, entry_pool_bytes, over_budget, handles,
+         opened_sessions, oldest_session] = numbered.stats;
   number(waves, open_sessions, old_versions, capacity_bytes, resident_bytes,
-         in_use_bytes, over_budget, handles, opened_sessions);
+         in_use_bytes, entry_pool_bytes, over_budget, handles, opened_sessions);
   oldest_session = absl::Seconds(next);
   numbered.values.push_back(next);
   types = {type};
@@ -101,6 +101,9 @@ polyref_resident_bytes 5000
 # HELP polyref_in_use_bytes Memory beside the budget: replaced or evicted, and still in use.
 # TYPE polyref_in_use_bytes gauge
 polyref_in_use_bytes 0
+# HELP polyref_entry_pool_bytes Memory of entries without their objects, in use or ready for others.
+# TYPE polyref_entry_pool_bytes gauge
+polyref_entry_pool_bytes 0
 # HELP polyref_over_budget_total Times the cache was left above its budget.
 # TYPE polyref_over_budget_total counter
 polyref_over_budget_total 0

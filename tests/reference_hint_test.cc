@@ -21,6 +21,7 @@
 #include "polyref/cache/prefetch.h"
 #include "polyref/cache/schema.h"
 #include "polyref/cache/session.h"
+#include "polyref/cache/transaction.h"
 #include "polyref/loaders/memory_source.h"
 #include "polyref/tests/fake_clock.h"
 
@@ -170,6 +171,20 @@ TEST_F(ReferenceHintTest, OwnWritesShowAtOnce) {
   EXPECT_EQ(Read(session, ref), "missing");
 }
 
+TEST_F(ReferenceHintTest, StagedWriteGoesBeforeItUntilItIsRolledBack) {
+  const GenericRef ref = StoneRef(1);
+  EXPECT_EQ(ReadAnew(ref), "stone 1");
+  Session session = cache_->NewSession();
+  EXPECT_EQ(Read(session, ref), "stone 1");
+  {
+    Transaction change(session);
+    ASSERT_TRUE(change.Put(Stone{1, "staged"}).ok());
+    EXPECT_EQ(Read(session, ref), "staged");
+    EXPECT_EQ(ReadAnew(ref), "stone 1");
+  }
+  EXPECT_EQ(Read(session, ref), "stone 1");
+}
+
 TEST_F(ReferenceHintTest, AdoptedRowGoesBeforeIt) {
   const GenericRef ref = StoneRef(1);
   Session session = cache_->NewSession();
@@ -308,6 +323,16 @@ TEST_F(ReferenceHintTest, OutlivesItsCache) {
     ASSERT_TRUE(cache_->Put(Stone{1, "one"}).ok());
     EXPECT_EQ(ReadAnew(ref), "one");
     ASSERT_TRUE(cache_->Invalidate<Stone>(1).ok());
+  }
+}
+
+TEST_F(ReferenceHintTest, RefreshAheadWithoutAnEndIsNone) {
+  for (const absl::Duration ahead :
+       {-absl::Seconds(1), absl::InfiniteDuration()}) {
+    Make({.type_defaults = {.refresh_ahead = ahead}});
+    const GenericRef ref = StoneRef(1);
+    for (int i = 0; i < 3; ++i) EXPECT_EQ(ReadAnew(ref), "stone 1");
+    EXPECT_EQ(cache_->Stats().types[0].keys, 1);
   }
 }
 

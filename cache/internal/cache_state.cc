@@ -26,7 +26,7 @@ IdentityMap::TypeRules RulesOf(const TypeOptions& options) {
       .time_to_live = TickOf(options.time_to_live),
       .missing_time_to_live = TickOf(options.missing_time_to_live),
       .jitter = std::clamp(options.jitter, 0.0, 1.0),
-      .renew_ahead = TickOf(options.refresh_ahead),
+      .renew_ahead = std::max<Tick>(0, TickOf(options.refresh_ahead)),
       .pinned = options.pinned,
       .initial_uses = static_cast<uint8_t>(std::clamp(options.weight, 0, 3))};
 }

@@ -11,7 +11,8 @@
 //  3. An entry keeps its address, and is freed when no reader is open that
 //     began before it was taken out of the read index and lost its tag.
 //
-// What a read needs comes first, within 64 bytes with the tag before it.
+// What a read needs comes first: with an integer key, and while there is one
+// version, within 64 bytes with the tag before it.
 #ifndef POLYREF_CACHE_INTERNAL_ENTRY_H_
 #define POLYREF_CACHE_INTERNAL_ENTRY_H_
 
@@ -100,6 +101,7 @@ struct KeyedEntry : EntryKey<K>, Entry {
 // links.
 template <typename K>
 inline constexpr size_t kNodeBytes = sizeof(KeyedEntry<K>) + 2 * sizeof(void*);
+static_assert(alignof(KeyedEntry<std::string>) <= sizeof(uint64_t));
 template <typename K>
 inline constexpr size_t kSlotBytes = EntryPool::SlotBytes(kNodeBytes<K>);
 
@@ -114,6 +116,9 @@ struct EntryPools {
   EntryPool uuid{kSlotBytes<Uuid>};
   EntryPool text{kSlotBytes<std::string>};
 
+  int64_t bytes() const {
+    return static_cast<int64_t>(int64.bytes() + uuid.bytes() + text.bytes());
+  }
   template <typename K>
   const EntryPool& of() const {
     if constexpr (std::is_same_v<K, int64_t>) {

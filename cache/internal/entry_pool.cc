@@ -1,11 +1,12 @@
 // Slabs grow with the pool, by an eighth: what is not in use yet is a small
 // part of what is. Their memory is all zeros from the start, so a slot that was
-// never taken has the tag 0, and costs nothing before it is.
+// never taken has the tag 0.
 #include "polyref/cache/internal/entry_pool.h"
 
 #include <algorithm>
 #include <cstdlib>
 #include <new>
+#include <utility>
 
 #include "polyref/cache/internal/check.h"
 
@@ -54,12 +55,14 @@ void* EntryPool::Take() {
     void* const entry = free_;
     ASAN_UNPOISON_MEMORY_REGION(entry, slot_bytes_ - kTagBytes);
     free_ = *static_cast<void**>(entry);
+    last_taken_ = entry;
     return entry;
   }
   if (next_ == end_) Grow();
   auto* slot = reinterpret_cast<uint32_t*>(next_);
   slot[1] = static_cast<uint32_t>(memory_.size() - 1);
   next_ += slot_bytes_;
+  last_taken_ = slot + 2;
   return slot + 2;
 }
 
@@ -73,18 +76,21 @@ void EntryPool::Grow() {
   POLYREF_CHECK(memory_.size() < kMaxSlabs, "too many entries");
   const size_t slots = std::max(kFirstSlots, bytes_ / slot_bytes_ / 8);
   const size_t bytes = slots * slot_bytes_;
-  void* memory = std::calloc(bytes + kLine, 1);
-  if (memory == nullptr) throw std::bad_alloc();
+  std::unique_ptr<void, Free> owned(std::calloc(bytes + kLine, 1));
+  if (owned == nullptr) throw std::bad_alloc();
+  void* memory = owned.get();
+  POLYREF_CHECK(reinterpret_cast<uintptr_t>(memory) + bytes + kLine <= kAddress,
+                "memory is at an address of more than 48 bits");
   Slab& slab = slabs_[memory_.size()];
-  memory_.emplace_back(memory);
+  memory_.push_back(std::move(owned));
   size_t space = bytes + kLine;
   next_ = static_cast<char*>(std::align(kLine, bytes, memory, space));
   end_ = next_ + bytes;
   bytes_ += bytes;
   AskForHugePages(next_, bytes);
-  slab.bytes.store(bytes, std::memory_order_relaxed);
   slab.begin.store(reinterpret_cast<uintptr_t>(next_),
-                   std::memory_order_release);
+                   std::memory_order_relaxed);
+  slab.bytes.store(bytes, std::memory_order_release);
 }
 
 }  // namespace polyref::cache_internal

@@ -11,6 +11,9 @@
 // 16 bits. It is checked against the slab's bounds, and against the positions
 // of slots in it; the entry is then at that very address, so the processor
 // fetches it without waiting for the check.
+//
+// For 64-bit machines whose addresses of user memory are below 2^48, without
+// tags in their upper bits: that is checked.
 #ifndef POLYREF_CACHE_INTERNAL_ENTRY_POOL_H_
 #define POLYREF_CACHE_INTERNAL_ENTRY_POOL_H_
 
@@ -23,7 +26,7 @@
 namespace polyref::cache_internal {
 
 // At may be called from any thread at any time; all else by one thread at a
-// time. Memory is given back to the system when the pool ends.
+// time. Memory is given back when the pool ends.
 class EntryPool {
  public:
   using Tag = uint32_t;
@@ -47,7 +50,7 @@ class EntryPool {
   // From now on readers see the entry, and what was written to it before; with
   // 0 those that begin later do not.
   static void SetTag(void* entry, Tag tag) {
-    TagOf(entry).store(tag, std::memory_order_release);
+    TagIn(entry).store(tag, std::memory_order_release);
   }
 
   // REQUIRES: the entry is from this pool.
@@ -62,16 +65,21 @@ class EntryPool {
   template <size_t kSlotBytes>
   void* At(uint64_t hint, Tag tag) const {
     const Slab& slab = slabs_[hint >> 48 & (kMaxSlabs - 1)];
-    const uintptr_t begin = slab.begin.load(std::memory_order_acquire);
+    const size_t bytes = slab.bytes.load(std::memory_order_acquire);
     const uintptr_t at = hint & kAddress;
-    const uintptr_t offset = at - begin;
-    if (offset >= slab.bytes.load(std::memory_order_relaxed) ||
-        offset % kSlotBytes != kTagBytes)
-      return nullptr;
+    const uintptr_t offset = at - slab.begin.load(std::memory_order_relaxed);
+    if (offset >= bytes || offset % kSlotBytes != kTagBytes) return nullptr;
     auto* entry = reinterpret_cast<void*>(at);
-    return TagOf(entry).load(std::memory_order_acquire) == tag ? entry
+    return TagIn(entry).load(std::memory_order_acquire) == tag ? entry
                                                                : nullptr;
   }
+
+  // The tag of an entry that is from a pool.
+  static Tag TagOf(const void* entry) {
+    return TagIn(const_cast<void*>(entry)).load(std::memory_order_acquire);
+  }
+  // What Take returned last.
+  const void* last_taken() const { return last_taken_; }
 
   // What the slabs take, whether in use or not.
   size_t bytes() const { return bytes_; }
@@ -79,19 +87,20 @@ class EntryPool {
  private:
   // In front of an entry: the tag, and the number of the slab.
   static constexpr size_t kTagBytes = 2 * sizeof(uint32_t);
+  static_assert(sizeof(uintptr_t) == sizeof(uint64_t));
   static constexpr uint64_t kAddress = (uint64_t{1} << 48) - 1;
   // With each an eighth of all before it, enough for any memory.
   static constexpr size_t kMaxSlabs = 256;
 
   struct Slab {
-    std::atomic<size_t> bytes{0};     // written before `begin`
-    std::atomic<uintptr_t> begin{0};  // 0: not there yet
+    std::atomic<uintptr_t> begin{0};  // written before `bytes`
+    std::atomic<size_t> bytes{0};     // 0: not there yet
   };
   struct Free {
     void operator()(void* memory) const;
   };
 
-  static std::atomic_ref<Tag> TagOf(void* entry) {
+  static std::atomic_ref<Tag> TagIn(void* entry) {
     return std::atomic_ref<Tag>(*(static_cast<uint32_t*>(entry) - 2));
   }
   void Grow();
@@ -100,6 +109,7 @@ class EntryPool {
   Slab slabs_[kMaxSlabs];
   std::vector<std::unique_ptr<void, Free>> memory_;  // of the slabs
   size_t bytes_ = 0;
+  const void* last_taken_ = nullptr;
   char* next_ = nullptr;  // the slot never taken before, in the last slab
   char* end_ = nullptr;
   void* free_ = nullptr;  // of those given back, the last; each has the next

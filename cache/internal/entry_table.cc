@@ -61,6 +61,7 @@ class KeyedTable final : public EntryTable {
  public:
   KeyedTable(ContentTypeId type, EntryPools& pools)
       : type_(type),
+        pool_(pools.of<K>()),
         entries_(typename Entries::ctor_args_list(),
                  NodeAllocator<KeyedEntry<K>, K>(pools.of<K>())) {}
 
@@ -76,14 +77,18 @@ class KeyedTable final : public EntryTable {
     const K& native = Native<K>(key);
     const auto [it, is_new] = entries_.emplace(native);
     auto& entry = const_cast<KeyedEntry<K>&>(*it);
-    if (is_new) entry.type = type_;
+    if (is_new) {
+      POLYREF_CHECK(pool_.last_taken() == &entry,
+                    "the container's nodes are not as they are thought to be");
+      entry.type = type_;
+    }
     if (entry.is_linked) return entry;
-    entry.is_linked = true;
     auto old = readable_.Insert(
         Hash(native), &entry,
         [](const KeyedEntry<K>& other) { return Hash(other.key); });
     if (old != nullptr) discard(Discarded(std::move(old)));
     EntryPool::SetTag(&entry, TagOf(type_));
+    entry.is_linked = true;
     return entry;
   }
 
@@ -93,6 +98,9 @@ class KeyedTable final : public EntryTable {
     entry.is_linked = false;
   }
 
+  bool IsVisible(const Entry& entry) const override {
+    return EntryPool::TagOf(&Keyed(entry)) == TagOf(type_);
+  }
   uint64_t HintTo(const Entry& entry) const override {
     return EntryPool::HintTo(&Keyed(entry));
   }
@@ -182,6 +190,7 @@ class KeyedTable final : public EntryTable {
   }
 
   const ContentTypeId type_;
+  const EntryPool& pool_;
   Entries entries_;
   typename Entries::iterator next_ = entries_.end();  // where Next goes on
   Readable readable_;

@@ -252,9 +252,9 @@ class SessionView {
     const Version* version = entry->newest.load(std::memory_order_acquire);
     const Sequence floor = shortcut.top_floor->load(std::memory_order_acquire);
     if (version == nullptr || version->since > snapshot_ ||
-        version->since < floor || floor > snapshot_ ||
-        version->expires - shortcut.renew_ahead <= time_ ||
-        version->object == nullptr)
+        version->since < floor || version->object == nullptr ||
+        (version->expires != kNeverExpires &&
+         version->expires - shortcut.renew_ahead <= time_))
       return nullptr;
     NoteUse(*entry);
     return version->object;

@@ -292,7 +292,7 @@ TypeLoad::Absorbed TypeLoad::AbsorbListRow(ObjectPtr row) {
     view = session_.Keep(type_.id(), key, std::move(answered.rejected));
   const std::optional<uint32_t> ordinal = FindOrdinal(key);
   if (ordinal && !results_[*ordinal].answered)
-    results_[*ordinal] = {true, view.object};
+    results_[*ordinal] = {true, view.object, answered.hint};
   Absorbed absorbed = {.expires = answered.expires};
   if (!answered.older && answered.view.state != State::kUnknown)
     absorbed.since = answered.view.since;

@@ -22,7 +22,7 @@
 // options' `cancel` or deadline, not by ending the session: the report comes
 // all the same. If that happens while it is still in the queue, it loads
 // nothing when its turn comes, finds what is in memory, and reports itself as
-// interrupted, as Session::Prefetch does.
+// interrupted if that is not all, as Session::Prefetch does.
 //
 // With a deadline or `cancel` the loads are tasks too, of the cache's executor
 // if it has one: give it threads of its own, or a source that answers within

@@ -6,9 +6,9 @@
 // Session::Resolve tells what became of a reference, and never throws.
 //
 // Values without behaviour: they do not load, and do not keep the object alive.
-// A reference remembers where a session last found its object, which makes the
-// next read as cheap as following a pointer; that is no part of its value, and
-// is safe in objects that threads share. Otherwise thread-compatible.
+// A reference remembers where a session last found its object, which spares the
+// next read a hash lookup; that is no part of its value, and is safe in objects
+// that threads share. Otherwise thread-compatible.
 #ifndef POLYREF_CACHE_GENERIC_REF_H_
 #define POLYREF_CACHE_GENERIC_REF_H_
 

@@ -14,8 +14,9 @@ namespace polyref {
 // answer later is dropped.
 //
 // A source that answers within its Load call, in the calling thread, can't be
-// interrupted there: give the cache an executor. (On a thread of that very
-// executor its call is not handed off: nobody might be left to take it.)
+// interrupted there: give the cache an executor. On a thread of that very
+// executor the call is made right there all the same, because all others may be
+// waiting just so: a prefetch with a deadline belongs on another thread.
 struct PrefetchOptions {
   absl::Time deadline = absl::InfiniteFuture();
   std::stop_token cancel = {};

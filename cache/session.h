@@ -150,8 +150,9 @@ class Session {
   // recognised by that. ----
 
   // The object, or null if it has none: see Resolve for why. Loads it if it is
-  // not in memory and the mode allows it. Cost in memory: a hash lookup for the
-  // key, and for a Ref a small one for the class.
+  // not in memory and the mode allows it. Cost in memory: a hash lookup the
+  // first time, then, wherever the reference is read again, a few checks of the
+  // entry it remembers: no lock, no allocation, no atomic read-modify-write.
   template <typename T>
   const T* Get(const Ref<T>& ref) {
     return static_cast<const T*>(GetForeign(TypeTagOf<T>(), ref));

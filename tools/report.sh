@@ -5,6 +5,7 @@
 #   tools/report.sh                    to benchmark_report/report.html and .json
 #   tools/report.sh --out DIR          elsewhere
 #   tools/report.sh --min_time 2       each benchmark longer than 0.2 s
+#   tools/report.sh --repetitions 9    more often than five times
 #   tools/report.sh --only 'feed|plan' only the programs whose names match
 #
 # About a quarter of an hour; for figures worth keeping, on an idle machine.
@@ -31,7 +32,8 @@ out=$(realpath -m "$out")
 cd "$root"
 quiet=(--noshow_progress --ui_event_filters=-info)
 labels=$(bazel query "${quiet[@]}" \
-  'kind(cc_binary, allpaths(//bench:all, @com_github_google_benchmark//:benchmark))' | grep -E "$only")
+  'kind(cc_binary, allpaths(//bench:all, @com_github_google_benchmark//:benchmark))' | grep -E "$only") ||
+  { echo "report: no benchmark program is named like '$only'" >&2 && exit 2; }
 echo "report: building" >&2
 # shellcheck disable=SC2086  # one word per label
 bazel build --config=opt "${quiet[@]}" --show_result=0 $labels

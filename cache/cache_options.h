@@ -67,11 +67,11 @@ struct CacheOptions {
   //
   // Filled with 10,000 objects or more it agrees with the allocator within a
   // tenth: tables double from time to time, and are charged as an average. The
-  // memory of entries, 128 to 160 bytes each of the above, serves others with
-  // the same kind of key once it is free, and is given back when the cache
-  // ends: where a cache is full of one kind of key and later of another, or of
-  // few large objects, that comes beside the capacity
-  // (CacheStats::entry_pool_bytes).
+  // memory of entries, 128 to 160 bytes each of the above, comes in slabs, each
+  // an eighth of all before it, and goes back to the heap when nothing is left
+  // in a slab: while a cache turns from one kind of key to another, or to fewer
+  // and larger objects, what is free in slabs that are half in use comes beside
+  // the capacity (CacheStats::entry_pool_bytes).
   int64_t capacity_bytes = std::numeric_limits<int64_t>::max();
   EvictionKind eviction = EvictionKind::kS3Fifo;
   // For types that are not in `types`, which is by name.

@@ -147,7 +147,7 @@ struct CacheStats {
   // a handle may read it.
   int64_t in_use_bytes = 0;
   // The memory of all entries without their objects, in use or ready to be used
-  // again: grows to the most there ever was, for each kind of key.
+  // again by others with the same kind of key.
   int64_t entry_pool_bytes = 0;
   // Times the cache was left above its budget, as nothing more could be
   // evicted.

@@ -79,8 +79,13 @@ IdentityMap::IdentityMap(const Schema& schema, Options options)
       policy_(EvictionPolicy::Make(options_.eviction, options_.capacity_bytes)),
       policy_wants_reads_(policy_->wants_reads()),
       empty_policy_bytes_(policy_->own_bytes()) {
-  for (const ContentType& type : schema.types())
-    tables_.push_back(std::make_unique<TypeTable>(schema, type, pools_));
+  for (const ContentType& type : schema.types()) {
+    tables_.push_back(std::make_unique<TypeTable>(schema, type, pools_,
+                                                  [this](Memory memory) {
+                                                    mutex_.AssertHeld();
+                                                    Discard(std::move(memory));
+                                                  }));
+  }
 }
 
 IdentityMap::~IdentityMap() {

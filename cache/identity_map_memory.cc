@@ -55,10 +55,7 @@ Entry& IdentityMap::Link(TypeTable& table, const ObjectKey& key) {
 }
 
 Entry& IdentityMap::LinkNew(TypeTable& table, const ObjectKey& key) {
-  Entry& entry = table.entries->Link(key, [this](Memory memory) {
-    mutex_.AssertHeld();
-    Discard(std::move(memory));
-  });
+  Entry& entry = table.entries->Link(key);
   if (entry.is_retired) {
     --table.unlinked_count;
     if (Current(table, &entry) != nullptr) table.Count(State::kUnknown, +1);

@@ -729,6 +729,44 @@ TEST_P(ByteCountTest, TextKeysAndIndexes) {
   Compare(MemberShape(), /*by_put=*/false);
 }
 
+class TrafficTest : public ::testing::Test {
+ protected:
+  CapacitySchema schema_;
+  EndlessSource source_{schema_};
+};
+
+// What was taken for entries of one kind of key does not come on top of what
+// the next kind takes.
+TEST_F(TrafficTest, HeapStaysWithinTheBudgetWhenTheTrafficChanges) {
+  constexpr int64_t kCapacity = 4 << 20;
+  const auto big_letter = [](int64_t n) {
+    return Letter{n, "sender", std::string(20'000, 'x')};
+  };
+  const std::vector<
+      std::pair<int64_t, std::function<void(GraphCache&, int64_t)>>>
+      shapes = {{50'000, StoneShape().put},
+                {30'000, MemberShape().put},
+                {500, [&](GraphCache& cache, int64_t n) {
+                   ASSERT_TRUE(cache.Put(big_letter(n)).ok());
+                 }}};
+  const int64_t before = HeapInUse();
+  GraphCache cache(schema_, source_, {.capacity_bytes = kCapacity});
+  int64_t most = 0;
+  for (int round = 0; round < 2; ++round) {
+    for (const auto& [count, put] : shapes) {
+      for (int64_t n = 0; n < count; ++n) put(cache, n);
+      const int64_t heap = HeapInUse() - before;
+      EXPECT_GT(heap, kCapacity * 8 / 10) << count;
+      EXPECT_LT(heap, kCapacity * 12 / 10) << count;
+      most = std::max(most, cache.Stats().entry_pool_bytes);
+    }
+  }
+  // Of which most was for entries at times, and little is now.
+  EXPECT_GT(most, kCapacity / 2);
+  EXPECT_LT(cache.Stats().entry_pool_bytes, kCapacity / 16);
+  cache.CheckInvariants();
+}
+
 // The tables double now and then: counts just before and just after.
 INSTANTIATE_TEST_SUITE_P(Counts, ByteCountTest,
                          ::testing::Values(10000, 12200, 12400, 16500));

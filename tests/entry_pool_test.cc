@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <set>
+#include <utility>
 #include <vector>
 
 #include "gtest/gtest.h"
@@ -109,6 +110,104 @@ TEST_F(EntryPoolTest, MemoryGivenBackServesAgain) {
   EXPECT_EQ(pool_.Take(), second);
   EXPECT_EQ(pool_.Take(), first);
   EXPECT_EQ(pool_.bytes(), bytes);
+}
+
+class EntryPoolSlabTest : public EntryPoolTest {
+ protected:
+  // Fills more slabs, each entry with its tag.
+  std::vector<void*> TakeMany(size_t count) {
+    std::vector<void*> entries;
+    for (size_t i = 0; i < count; ++i) entries.push_back(TakeTagged());
+    return entries;
+  }
+  void Give(void* entry) {
+    EntryPool::SetTag(entry, 0);
+    pool_.Give(entry);
+  }
+  // Ends what may be given back at once.
+  size_t EndEmptySlabs() {
+    size_t count = 0;
+    while (const Memory slab = pool_.TakeEmptySlab()) ++count;
+    return count;
+  }
+};
+
+TEST_F(EntryPoolSlabTest, SlabsInUseStay) {
+  EXPECT_EQ(pool_.TakeEmptySlab(), nullptr);
+  const std::vector<void*> entries = TakeMany(1000);
+  const size_t bytes = pool_.bytes();
+  EXPECT_EQ(pool_.TakeEmptySlab(), nullptr);
+  // All of them but one in each slab of sixteen.
+  for (size_t i = 0; i < entries.size(); ++i)
+    if (i % 16 != 0) Give(entries[i]);
+  EXPECT_EQ(pool_.TakeEmptySlab(), nullptr);
+  EXPECT_EQ(pool_.bytes(), bytes);
+}
+
+TEST_F(EntryPoolSlabTest, NearlyAllIsGivenBackWhenTheLastEntryGoes) {
+  for (void* entry : TakeMany(10'000)) Give(entry);
+  EXPECT_GT(EndEmptySlabs(), 10u);
+  EXPECT_EQ(pool_.bytes(), 16 * kSlot);
+  TakeTagged();
+  EXPECT_EQ(pool_.bytes(), 16 * kSlot);
+}
+
+TEST_F(EntryPoolSlabTest, AnEighthStaysReady) {
+  const std::vector<void*> entries = TakeMany(10'000);
+  for (size_t i = 5000; i < entries.size(); ++i) Give(entries[i]);
+  EXPECT_GT(EndEmptySlabs(), 0u);
+  const size_t bytes = pool_.bytes();
+  EXPECT_GE(bytes, (5000 + 5000 / 8) * kSlot);
+  EXPECT_LT(bytes, 7500 * kSlot);
+  TakeMany(5000 / 8);
+  EXPECT_EQ(pool_.bytes(), bytes);
+}
+
+TEST_F(EntryPoolSlabTest, HintIntoASlabThatWasTakenOutLeadsNowhere) {
+  const std::vector<void*> entries = TakeMany(1000);
+  const uint64_t first = EntryPool::HintTo(entries.front());
+  const uint64_t last = EntryPool::HintTo(entries.back());
+  for (size_t i = 1; i < entries.size(); ++i) Give(entries[i]);
+  EndEmptySlabs();
+  EXPECT_EQ(At(pool_, first), entries.front());
+  EXPECT_EQ(At(pool_, last), nullptr);
+}
+
+TEST_F(EntryPoolSlabTest, NumberIsUsedAgainOnlyWhenTheMemoryHasEnded) {
+  const auto number_of = [](void* entry) {
+    return EntryPool::HintTo(entry) >> 48;
+  };
+  std::vector<void*> entries = TakeMany(17);
+  ASSERT_EQ(number_of(entries.back()), 1u);
+  Give(entries.back());
+  for (void* entry : TakeMany(100)) entries.push_back(entry);
+  // All but those of the first slab.
+  std::set<uint64_t> before;
+  for (size_t i = 17; i < entries.size(); ++i) {
+    before.insert(number_of(entries[i]));
+    Give(entries[i]);
+  }
+  std::vector<Memory> kept;
+  while (Memory slab = pool_.TakeEmptySlab()) kept.push_back(std::move(slab));
+  ASSERT_EQ(kept.size(), before.size() - 1);
+  // The first of them stays ready.
+  before.erase(before.begin());
+  for (void* entry : TakeMany(100))
+    EXPECT_FALSE(before.contains(number_of(entry)));
+  kept.clear();
+  std::set<uint64_t> after;
+  for (void* entry : TakeMany(1000)) after.insert(number_of(entry));
+  for (const uint64_t number : before) EXPECT_TRUE(after.contains(number));
+}
+
+TEST_F(EntryPoolSlabTest, FirstSlabWithRoomServesFirst) {
+  const std::vector<void*> entries = TakeMany(1000);
+  Give(entries[900]);
+  Give(entries[3]);
+  Give(entries[500]);
+  EXPECT_EQ(pool_.Take(), entries[3]);
+  EXPECT_EQ(pool_.Take(), entries[500]);
+  EXPECT_EQ(pool_.Take(), entries[900]);
 }
 
 TEST_F(EntryPoolTest, GrowsByAnEighth) {

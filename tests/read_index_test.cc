@@ -30,12 +30,16 @@ class ReadIndexTest : public ::testing::Test {
                        [&](const Item& item) { return item.key == key; });
   }
   void Insert(Item* item) {
-    if (auto old = index_.Insert(Hash(item->key), item, [](const Item& other) {
-          return Hash(other.key);
-        }))
-      old_.push_back(std::move(old));
+    Keep(index_.Insert(Hash(item->key), item, HashOf));
   }
-  void Erase(const Item* item) { index_.Erase(Hash(item->key), item); }
+  void Erase(const Item* item) {
+    Keep(index_.Erase(Hash(item->key), item, HashOf));
+  }
+  static size_t HashOf(const Item& item) { return Hash(item.key); }
+  // Readers may still be there.
+  void Keep(std::unique_ptr<Index::Slots> old) {
+    if (old != nullptr) old_.push_back(std::move(old));
+  }
 
   Index index_;
   std::vector<std::unique_ptr<Index::Slots>> old_;
@@ -72,6 +76,17 @@ TEST_F(ReadIndexTest, KeepsNoRoomForTheErased) {
     Erase(&item);
   }
   EXPECT_EQ(index_.bytes(), 16u * 8);
+}
+
+TEST_F(ReadIndexTest, GivesRoomBackWhenNearlyAllAreErased) {
+  std::vector<Item> items;
+  for (size_t i = 0; i < 3000; ++i) items.push_back({i});
+  for (Item& item : items) Insert(&item);
+  EXPECT_EQ(index_.bytes(), 4096u * 8);
+  for (size_t i = 100; i < items.size(); ++i) Erase(&items[i]);
+  EXPECT_EQ(index_.bytes(), 512u * 8);
+  for (size_t i = 0; i < items.size(); ++i)
+    ASSERT_EQ(Find(i), i < 100 ? &items[i] : nullptr);
 }
 
 TEST_F(ReadIndexTest, AgreesWithAModel) {

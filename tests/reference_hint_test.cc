@@ -1,10 +1,14 @@
 // A reference remembers where a session last found its object. That must never
 // show but in the time a read takes: here are the ways in which what it
 // remembers goes out of date.
+#include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -349,6 +353,55 @@ TEST_F(ReferenceHintTest, LruHearsOfEveryRead) {
   EXPECT_GT(stone.evicted, 0);
   // One load each: the first was never evicted.
   EXPECT_EQ(stone.keys, kStones);
+}
+
+// The memory of entries goes and comes under the hints of references that all
+// threads share.
+TEST_F(ReferenceHintTest, ThreadsReadWhileSlabsComeAndGo) {
+  constexpr int64_t kMany = 2000;
+  MemorySource source(schema_);
+  std::vector<Ref<Stone>> refs;
+  for (int64_t id = 0; id < kMany; ++id) {
+    source.Add<Stone>({{id, std::to_string(id)}});
+    refs.emplace_back(id);
+  }
+  cache_ = std::make_unique<GraphCache>(
+      schema_, source, CacheOptions{.capacity_bytes = 100'000});
+  std::atomic<bool> done{false};
+  std::atomic<int> wrong{0};
+  const auto read = [&](size_t first) {
+    for (size_t round = 0; !done.load(); ++round) {
+      Session session = cache_->NewSession();
+      for (size_t i = 0; i < 100; ++i) {
+        const size_t at = (first + (round * 100 + i) * 7) % refs.size();
+        const Stone* stone = session.Get(refs[at]);
+        if (stone == nullptr || stone->name != std::to_string(at))
+          wrong.fetch_add(1);
+      }
+    }
+  };
+  std::vector<std::thread> readers;
+  for (size_t first : {0, 1, 2}) readers.emplace_back(read, first);
+  int64_t least = std::numeric_limits<int64_t>::max();
+  int64_t most = 0;
+  for (int round = 0; round < 20; ++round) {
+    for (int n = 0; n < 300; ++n)
+      EXPECT_TRUE(cache_->Put(Word{std::to_string(n), "a word"}).ok());
+    cache_->InvalidateAll();
+    for (int n = 0; n < 50; ++n)
+      EXPECT_TRUE(
+          cache_->Put(Word{std::to_string(n), std::string(2000, 'x')}).ok());
+    const int64_t bytes = cache_->Stats().entry_pool_bytes;
+    least = std::min(least, bytes);
+    most = std::max(most, bytes);
+  }
+  done.store(true);
+  for (std::thread& reader : readers) reader.join();
+  EXPECT_EQ(wrong.load(), 0);
+  EXPECT_GT(most, least);
+  cache_->CheckInvariants();
+  cache_.reset();
+  Make({});
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <random>
 #include <set>
 #include <utility>
+#include <vector>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -49,6 +50,23 @@ TEST_F(SecondaryIndexTest, HashLeadsToItsObjects) {
   EXPECT_THAT(Find(8), UnorderedElementsAre(2));
   EXPECT_THAT(Find(9), IsEmpty());
   EXPECT_EQ(index_.size(), 3u);
+}
+
+TEST_F(SecondaryIndexTest, FewAreFoundWhereThereWereMany) {
+  constexpr size_t kMany = 100'000;
+  constexpr size_t kFew = 10;
+  std::vector<char> objects(kMany);
+  for (size_t i = 0; i < kMany; ++i) index_.Add(i, &objects[i]);
+  for (size_t i = kFew; i < kMany; ++i) index_.Remove(&objects[i]);
+  EXPECT_EQ(index_.size(), kFew);
+  for (size_t i = 0; i < kMany; ++i) {
+    size_t count = 0;
+    index_.ForEach(i, [&](const void* object) {
+      ++count;
+      EXPECT_EQ(object, &objects[i]);
+    });
+    ASSERT_EQ(count, i < kFew ? 1u : 0u);
+  }
 }
 
 TEST_F(SecondaryIndexTest, ObjectLeadsToItsHash) {

@@ -1,6 +1,11 @@
 // Slabs grow with the pool, by an eighth: what is not in use yet is a small
-// part of what is. Their memory is all zeros from the start, so a slot that was
-// never taken has the tag 0.
+// part of what is. They go again only while as much is free without them, so
+// they do not come and go with each entry. Their memory is all zeros from the
+// start, so a slot that was never taken has the tag 0.
+//
+// A slab that was taken out leaves its number unused until its memory ends. So
+// a reader that is there meanwhile finds, if anything, the slab it could find
+// before, and its memory is still there.
 #include "polyref/cache/internal/entry_pool.h"
 
 #include <algorithm>
@@ -30,7 +35,8 @@ namespace polyref::cache_internal {
 namespace {
 
 constexpr size_t kFirstSlots = 16;
-constexpr size_t kLine = 64;  // of the processor's cache
+constexpr size_t kGrowth = 8;  // a slab is this part of all before it
+constexpr size_t kLine = 64;   // of the processor's cache
 
 // Fewer misses of the table that leads to pages, where there is much memory.
 void AskForHugePages([[maybe_unused]] char* begin,
@@ -48,49 +54,111 @@ void AskForHugePages([[maybe_unused]] char* begin,
 
 }  // namespace
 
-void EntryPool::Free::operator()(void* memory) const { std::free(memory); }
+// What the pool's thread knows of a slab: which of its slots are free.
+struct EntryPool::Slots {
+  Slots(EntryPool& pool, size_t number, size_t bytes)
+      : pool(pool),
+        number(number),
+        bytes(bytes),
+        memory(std::calloc(bytes + kLine, 1)) {
+    if (memory == nullptr) throw std::bad_alloc();
+    POLYREF_CHECK(
+        reinterpret_cast<uintptr_t>(memory) + bytes + kLine <= kAddress,
+        "memory is at an address of more than 48 bits");
+    void* aligned = memory;
+    size_t space = bytes + kLine;
+    next = begin = static_cast<char*>(std::align(kLine, bytes, aligned, space));
+    AskForHugePages(begin, bytes);
+  }
+  ~Slots() { std::free(memory); }
+  Slots(const Slots&) = delete;
+  Slots& operator=(const Slots&) = delete;
+
+  bool has_room() const { return free != nullptr || next != begin + bytes; }
+
+  EntryPool& pool;
+  const size_t number;
+  const size_t bytes;
+  void* const memory;  // where the slots are, and a little more
+  char* begin;
+  char* next;            // the first slot that was never taken
+  void* free = nullptr;  // of those given back, the last; each has the next
+  size_t used = 0;
+};
+
+EntryPool::EntryPool(size_t slot_bytes) : slot_bytes_(slot_bytes) {}
+
+EntryPool::~EntryPool() = default;
 
 void* EntryPool::Take() {
-  if (free_ != nullptr) {
-    void* const entry = free_;
-    ASAN_UNPOISON_MEMORY_REGION(entry, slot_bytes_ - kTagBytes);
-    free_ = *static_cast<void**>(entry);
-    last_taken_ = entry;
-    return entry;
+  while (first_room_ < kMaxSlabs && !room_[first_room_]) ++first_room_;
+  if (first_room_ == kMaxSlabs) Grow();
+  Slots& slab = *slots_[first_room_];
+  if (slab.free != nullptr) {
+    last_taken_ = slab.free;
+    ASAN_UNPOISON_MEMORY_REGION(slab.free, slot_bytes_ - kTagBytes);
+    slab.free = *static_cast<void**>(slab.free);
+  } else {
+    auto* slot = reinterpret_cast<uint32_t*>(slab.next);
+    slot[1] = static_cast<uint32_t>(slab.number);
+    slab.next += slot_bytes_;
+    last_taken_ = slot + 2;
   }
-  if (next_ == end_) Grow();
-  auto* slot = reinterpret_cast<uint32_t*>(next_);
-  slot[1] = static_cast<uint32_t>(memory_.size() - 1);
-  next_ += slot_bytes_;
-  last_taken_ = slot + 2;
-  return slot + 2;
+  ++slab.used;
+  used_bytes_ += slot_bytes_;
+  empty_.reset(slab.number);
+  if (!slab.has_room()) room_.reset(slab.number);
+  return const_cast<void*>(last_taken_);
 }
 
 void EntryPool::Give(void* entry) {
-  *static_cast<void**>(entry) = free_;
-  free_ = entry;
+  Slots& slab = *slots_[*(static_cast<uint32_t*>(entry) - 1)];
+  *static_cast<void**>(entry) = slab.free;
+  slab.free = entry;
   ASAN_POISON_MEMORY_REGION(entry, slot_bytes_ - kTagBytes);
+  used_bytes_ -= slot_bytes_;
+  room_.set(slab.number);
+  first_room_ = std::min(first_room_, slab.number);
+  if (--slab.used == 0) empty_.set(slab.number);
+}
+
+Memory EntryPool::TakeEmptySlab() {
+  const size_t free = bytes_ - used_bytes_;
+  const size_t spare =
+      std::max(used_bytes_ / kGrowth, kFirstSlots * slot_bytes_);
+  if (empty_.none()) return Memory(nullptr, End);
+  for (size_t i = kMaxSlabs; i-- > 0;) {  // the largest are behind
+    if (!empty_[i] || free < spare + slots_[i]->bytes) continue;
+    // Readers that are there now may have seen otherwise.
+    slabs_[i].bytes.store(0, std::memory_order_relaxed);
+    bytes_ -= slots_[i]->bytes;
+    room_.reset(i);
+    empty_.reset(i);
+    return Memory(slots_[i].release(), End);
+  }
+  return Memory(nullptr, End);
+}
+
+void EntryPool::End(void* slots) {
+  const std::unique_ptr<Slots> slab(static_cast<Slots*>(slots));
+  slab->pool.taken_.reset(slab->number);
 }
 
 void EntryPool::Grow() {
-  POLYREF_CHECK(memory_.size() < kMaxSlabs, "too many entries");
-  const size_t slots = std::max(kFirstSlots, bytes_ / slot_bytes_ / 8);
-  const size_t bytes = slots * slot_bytes_;
-  std::unique_ptr<void, Free> owned(std::calloc(bytes + kLine, 1));
-  if (owned == nullptr) throw std::bad_alloc();
-  void* memory = owned.get();
-  POLYREF_CHECK(reinterpret_cast<uintptr_t>(memory) + bytes + kLine <= kAddress,
-                "memory is at an address of more than 48 bits");
-  Slab& slab = slabs_[memory_.size()];
-  memory_.push_back(std::move(owned));
-  size_t space = bytes + kLine;
-  next_ = static_cast<char*>(std::align(kLine, bytes, memory, space));
-  end_ = next_ + bytes;
-  bytes_ += bytes;
-  AskForHugePages(next_, bytes);
-  slab.begin.store(reinterpret_cast<uintptr_t>(next_),
+  size_t number = 0;
+  while (number < kMaxSlabs && taken_[number]) ++number;
+  POLYREF_CHECK(number < kMaxSlabs, "too many entries");
+  const size_t slots = std::max(kFirstSlots, bytes_ / slot_bytes_ / kGrowth);
+  slots_[number] = std::make_unique<Slots>(*this, number, slots * slot_bytes_);
+  taken_.set(number);
+  room_.set(number);
+  first_room_ = number;
+  empty_.set(number);
+  bytes_ += slots_[number]->bytes;
+  Slab& slab = slabs_[number];
+  slab.begin.store(reinterpret_cast<uintptr_t>(slots_[number]->begin),
                    std::memory_order_relaxed);
-  slab.bytes.store(bytes, std::memory_order_release);
+  slab.bytes.store(slots_[number]->bytes, std::memory_order_release);
 }
 
 }  // namespace polyref::cache_internal

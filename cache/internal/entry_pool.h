@@ -1,9 +1,9 @@
-// The memory of entries: slots of one size in large slabs, which stay where
-// they are as long as the pool does.
+// The memory of entries: slots of one size in large slabs.
 //
-// So an address that once was an entry's can be looked at later without asking
-// whether it still is. Each slot has a tag in front that is never anything but
-// a tag: it says what is to be seen in the slot, and is 0 while nothing is.
+// A slot is never anything but a slot while its slab is there. So an address
+// that once was an entry's can be looked at later without asking whether it
+// still is. Each slot has a tag in front that is never anything but a tag: it
+// says what is to be seen in the slot, and is 0 while nothing is.
 //
 //   slab:  | tag  entry | tag  entry | ...
 //
@@ -12,21 +12,27 @@
 // of slots in it; the entry is then at that very address, so the processor
 // fetches it without waiting for the check.
 //
+// A slab without entries can be taken out of the pool; its memory and its
+// number serve again when nobody reads any more who may have seen it there.
+//
 // For 64-bit machines whose addresses of user memory are below 2^48, without
 // tags in their upper bits: that is checked.
 #ifndef POLYREF_CACHE_INTERNAL_ENTRY_POOL_H_
 #define POLYREF_CACHE_INTERNAL_ENTRY_POOL_H_
 
 #include <atomic>
+#include <bitset>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <vector>
 
 namespace polyref::cache_internal {
 
+// Memory that readers may still look at, whatever it is.
+using Memory = std::unique_ptr<void, void (*)(void*)>;
+
 // At may be called from any thread at any time; all else by one thread at a
-// time. Memory is given back when the pool ends.
+// time, the end of what TakeEmptySlab has given out too.
 class EntryPool {
  public:
   using Tag = uint32_t;
@@ -38,14 +44,21 @@ class EntryPool {
     return (kTagBytes + bytes + kStep - 1) / kStep * kStep;
   }
 
-  explicit EntryPool(size_t slot_bytes) : slot_bytes_(slot_bytes) {}
+  explicit EntryPool(size_t slot_bytes);
+  ~EntryPool();
   EntryPool(const EntryPool&) = delete;
   EntryPool& operator=(const EntryPool&) = delete;
 
-  // Memory for an entry; its tag is 0.
+  // Memory for an entry; its tag is 0. It is of the first slab that has room,
+  // so that those behind it become empty. Cost: O(1), and now and then a slab.
   void* Take();
   // REQUIRES: the tag is 0, and has been since before any reader began.
   void Give(void* entry);
+
+  // The memory of a slab that holds no entry, if even without it an eighth of
+  // what is in use is free; else null. It must not end before the readers that
+  // are there now, nor after the pool.
+  Memory TakeEmptySlab();
 
   // From now on readers see the entry, and what was written to it before; with
   // 0 those that begin later do not.
@@ -92,27 +105,32 @@ class EntryPool {
   // With each an eighth of all before it, enough for any memory.
   static constexpr size_t kMaxSlabs = 256;
 
+  // What readers look at.
   struct Slab {
     std::atomic<uintptr_t> begin{0};  // written before `bytes`
-    std::atomic<size_t> bytes{0};     // 0: not there yet
+    std::atomic<size_t> bytes{0};     // 0: not there
   };
-  struct Free {
-    void operator()(void* memory) const;
-  };
+  // The rest of it.
+  struct Slots;
+  // A set of numbers of slabs.
+  using Numbers = std::bitset<kMaxSlabs>;
 
   static std::atomic_ref<Tag> TagIn(void* entry) {
     return std::atomic_ref<Tag>(*(static_cast<uint32_t*>(entry) - 2));
   }
   void Grow();
+  static void End(void* slots);
 
   const size_t slot_bytes_;
   Slab slabs_[kMaxSlabs];
-  std::vector<std::unique_ptr<void, Free>> memory_;  // of the slabs
+  std::unique_ptr<Slots> slots_[kMaxSlabs];
+  Numbers taken_;                  // not to be given to a new slab
+  Numbers room_;                   // with a free slot
+  size_t first_room_ = kMaxSlabs;  // no slab before that has one
+  Numbers empty_;                  // without entries
   size_t bytes_ = 0;
+  size_t used_bytes_ = 0;
   const void* last_taken_ = nullptr;
-  char* next_ = nullptr;  // the slot never taken before, in the last slab
-  char* end_ = nullptr;
-  void* free_ = nullptr;  // of those given back, the last; each has the next
 };
 
 }  // namespace polyref::cache_internal

@@ -14,6 +14,7 @@
 #include "boost/multi_index/tag.hpp"
 #include "boost/multi_index_container.hpp"
 #include "polyref/cache/internal/check.h"
+#include "polyref/cache/internal/fit_buckets.h"
 #include "polyref/cache/internal/heap_bytes.h"
 #include "polyref/cache/internal/read_index.h"
 
@@ -59,8 +60,9 @@ class NodeAllocator {
 template <typename K>
 class KeyedTable final : public EntryTable {
  public:
-  KeyedTable(ContentTypeId type, EntryPools& pools)
+  KeyedTable(ContentTypeId type, EntryPools& pools, Discard discard)
       : type_(type),
+        discard_(std::move(discard)),
         pool_(pools.of<K>()),
         entries_(typename Entries::ctor_args_list(),
                  NodeAllocator<KeyedEntry<K>, K>(pools.of<K>())) {}
@@ -72,8 +74,7 @@ class KeyedTable final : public EntryTable {
     });
   }
 
-  Entry& Link(const ObjectKey& key,
-              const std::function<void(Memory)>& discard) override {
+  Entry& Link(const ObjectKey& key) override {
     const K& native = Native<K>(key);
     const auto [it, is_new] = entries_.emplace(native);
     auto& entry = const_cast<KeyedEntry<K>&>(*it);
@@ -83,17 +84,14 @@ class KeyedTable final : public EntryTable {
       entry.type = type_;
     }
     if (entry.is_linked) return entry;
-    auto old = readable_.Insert(
-        Hash(native), &entry,
-        [](const KeyedEntry<K>& other) { return Hash(other.key); });
-    if (old != nullptr) discard(Discarded(std::move(old)));
+    Drop(readable_.Insert(Hash(native), &entry, HashOfEntry));
     EntryPool::SetTag(&entry, TagOf(type_));
     entry.is_linked = true;
     return entry;
   }
 
   void Unlink(Entry& entry) override {
-    readable_.Erase(Hash(Keyed(entry).key), &Keyed(entry));
+    Drop(readable_.Erase(HashOf(entry), &Keyed(entry), HashOfEntry));
     EntryPool::SetTag(&Keyed(entry), 0);
     entry.is_linked = false;
   }
@@ -110,6 +108,8 @@ class KeyedTable final : public EntryTable {
     const auto it = entries_.find(Keyed(entry).key);
     if (it == next_) ++next_;
     entries_.erase(it);
+    if (FitBuckets<ByKey>(entries_)) next_ = entries_.end();
+    if (Memory slab = pool_.TakeEmptySlab()) discard_(std::move(slab));
   }
 
   ObjectKey KeyOf(const Entry& entry) const override {
@@ -183,14 +183,20 @@ class KeyedTable final : public EntryTable {
   static KeyedEntry<K>& Keyed(Entry& entry) {
     return static_cast<KeyedEntry<K>&>(entry);
   }
-  static Memory Discarded(std::unique_ptr<typename Readable::Slots> slots) {
-    return Memory(slots.release(), [](void* array) {
+  static size_t HashOfEntry(const KeyedEntry<K>& entry) {
+    return Hash(entry.key);
+  }
+  // What the read index has put out of use, if anything.
+  void Drop(std::unique_ptr<typename Readable::Slots> slots) {
+    if (slots == nullptr) return;
+    discard_(Memory(slots.release(), [](void* array) {
       delete static_cast<typename Readable::Slots*>(array);
-    });
+    }));
   }
 
   const ContentTypeId type_;
-  const EntryPool& pool_;
+  const Discard discard_;
+  EntryPool& pool_;
   Entries entries_;
   typename Entries::iterator next_ = entries_.end();  // where Next goes on
   Readable readable_;
@@ -200,14 +206,18 @@ class KeyedTable final : public EntryTable {
 }  // namespace
 
 std::unique_ptr<EntryTable> EntryTable::Make(const ContentType& type,
-                                             EntryPools& pools) {
+                                             EntryPools& pools,
+                                             Discard discard) {
   switch (type.key().kind) {
     case KeyKind::kInt64:
-      return std::make_unique<KeyedTable<int64_t>>(type.id(), pools);
+      return std::make_unique<KeyedTable<int64_t>>(type.id(), pools,
+                                                   std::move(discard));
     case KeyKind::kUuid:
-      return std::make_unique<KeyedTable<Uuid>>(type.id(), pools);
+      return std::make_unique<KeyedTable<Uuid>>(type.id(), pools,
+                                                std::move(discard));
     case KeyKind::kText:
-      return std::make_unique<KeyedTable<std::string>>(type.id(), pools);
+      return std::make_unique<KeyedTable<std::string>>(type.id(), pools,
+                                                       std::move(discard));
   }
   return nullptr;
 }

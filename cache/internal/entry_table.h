@@ -17,25 +17,22 @@
 
 namespace polyref::cache_internal {
 
-// Memory that readers may still look at, whatever it is.
-using Memory = std::unique_ptr<void, void (*)(void*)>;
-
 // Find and HintTo may be called from any thread at any time; all else by one
 // thread at a time. Keys are canonical. Cost of a call: a hash lookup or two.
 class EntryTable {
  public:
   virtual ~EntryTable() = default;
+  // Takes what a change puts out of use, and readers may still look at.
+  using Discard = std::function<void(Memory)>;
   // Borrows the pools.
   static std::unique_ptr<EntryTable> Make(const ContentType& type,
-                                          EntryPools& pools);
+                                          EntryPools& pools, Discard discard);
 
   // The entry of a key, if it is linked; else null.
   virtual Entry* Find(const ObjectKey& key) const = 0;
 
-  // The entry of a key, linked from now on, made if there is none. Memory that
-  // this puts out of use goes to `discard`.
-  virtual Entry& Link(const ObjectKey& key,
-                      const std::function<void(Memory)>& discard) = 0;
+  // The entry of a key, linked from now on, made if there is none.
+  virtual Entry& Link(const ObjectKey& key) = 0;
   // Readers do not find it any more. REQUIRES: it is linked.
   virtual void Unlink(Entry& entry) = 0;
   // Frees the entry, but not its versions. REQUIRES: it is not linked.

@@ -8,10 +8,10 @@
 //  1. A slot is written once (release), with the entry's address and, in its
 //     upper 16 bits, those of the hash: most other entries are told apart
 //     without a look at them. After that it may only become kGone.
-//  2. No slot is used again; when three quarters are used up, everything moves
-//     to a new array, and the old one is freed when no reader is left that
-//     began before. That hashes every key again: some 70 ns for an integer
-//     among millions, more for texts.
+//  2. No slot is used again; when three quarters are used up, or nearly all are
+//     out of use, everything moves to a new array, and the old one is freed
+//     when no reader is left that began before. That hashes every key again:
+//     some 70 ns for an integer among millions, more for texts.
 #ifndef POLYREF_CACHE_INTERNAL_READ_INDEX_H_
 #define POLYREF_CACHE_INTERNAL_READ_INDEX_H_
 
@@ -58,22 +58,24 @@ class ReadIndex {
                                               HashOf&& hash_of) {
     std::unique_ptr<Slots> old;
     if (current_ == nullptr || (current_->used + 1) * 4 > current_->size() * 3)
-      old = Grow(hash_of);
+      old = Fit(hash_of);
     ++count_;
     Place(*current_, hash, entry);
     return old;
   }
 
-  // REQUIRES: the entry is here.
-  void Erase(size_t hash, const E* entry) {
-    for (size_t i = Home(hash, *current_);; i = (i + 1) & current_->mask) {
-      std::atomic<Slot>& place = current_->slots[i];
-      if (place.load(std::memory_order_relaxed) != SlotOf(hash, entry))
-        continue;
-      place.store(kGone, std::memory_order_release);
-      --count_;
-      return;
-    }
+  // Returns what Insert does. REQUIRES: the entry is here.
+  template <typename HashOf>
+  [[nodiscard]] std::unique_ptr<Slots> Erase(size_t hash, const E* entry,
+                                             HashOf&& hash_of) {
+    size_t i = Home(hash, *current_);
+    while (current_->slots[i].load(std::memory_order_relaxed) !=
+           SlotOf(hash, entry))
+      i = (i + 1) & current_->mask;
+    current_->slots[i].store(kGone, std::memory_order_release);
+    --count_;
+    const bool is_sparse = count_ * kSparse < current_->size();
+    return is_sparse && current_->size() > kFew ? Fit(hash_of) : nullptr;
   }
 
   size_t size() const { return count_; }
@@ -120,7 +122,7 @@ class ReadIndex {
 
   // An array at most half full of what is there now.
   template <typename HashOf>
-  std::unique_ptr<Slots> Grow(HashOf&& hash_of) {
+  std::unique_ptr<Slots> Fit(HashOf&& hash_of) {
     size_t size = kMinSize;
     while (size < (count_ + 1) * 2) size *= 2;
     auto next = std::make_unique<Slots>(size);
@@ -137,6 +139,8 @@ class ReadIndex {
   }
 
   static constexpr size_t kMinSize = 16;
+  static constexpr size_t kFew = 1024;
+  static constexpr size_t kSparse = 16;
 
   std::atomic<const Slots*> slots_{nullptr};
   std::unique_ptr<Slots> current_;  // what slots_ points at

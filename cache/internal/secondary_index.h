@@ -14,6 +14,7 @@
 #include "boost/multi_index/member.hpp"
 #include "boost/multi_index/tag.hpp"
 #include "boost/multi_index_container.hpp"
+#include "polyref/cache/internal/fit_buckets.h"
 #include "polyref/cache/internal/heap_bytes.h"
 
 namespace polyref::cache_internal {
@@ -28,7 +29,10 @@ class SecondaryIndex {
   }
 
   // Removes the object's posting, if it has one.
-  void Remove(const void* object) { postings_.get<ByObject>().erase(object); }
+  void Remove(const void* object) {
+    postings_.get<ByObject>().erase(object);
+    FitBuckets<ByHash, ByObject>(postings_);
+  }
 
   // Calls visit(object) for all objects whose value may be the one with that
   // hash. REQUIRES: `visit` does not change the index.

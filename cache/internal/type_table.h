@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <utility>
 
 #include "absl/base/thread_annotations.h"
 #include "polyref/cache/content_type.h"
@@ -42,9 +43,10 @@ class TypeTable {
   using State = KeyState;
 
  public:
-  TypeTable(const Schema& schema, const ContentType& type, EntryPools& pools)
+  TypeTable(const Schema& schema, const ContentType& type, EntryPools& pools,
+            EntryTable::Discard discard)
       : type(type),
-        entries(EntryTable::Make(type, pools)),
+        entries(EntryTable::Make(type, pools, std::move(discard))),
         indexes(schema, type) {}
 
   // The last write that invalidated the whole type, as seen at `as_of`. Any

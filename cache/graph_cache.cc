@@ -217,8 +217,7 @@ CacheStats GraphCache::Stats() const {
     stats.types.push_back(std::move(figures));
   }
   stats.waves = state_->waves.load(std::memory_order_relaxed);
-  stats.opened_sessions =
-      state_->opened_sessions.load(std::memory_order_relaxed);
+  stats.opened_sessions = map.readers().opened_count();
   stats.open_sessions = static_cast<int64_t>(map.reader_count());
   stats.oldest_session =
       absl::Microseconds(now - map.readers().OldestTime(now));

@@ -26,8 +26,7 @@
 // One thread changes at a time, under mutex_, while any number read without a
 // lock (entry.h says why that is safe). A write has its number from the start,
 // and readers see none of it before Publish. What nobody should see any more is
-// retired under the last ticket given to a reader, and freed when no reader up
-// to that ticket is open.
+// retired, and freed when no reader is open that began before.
 //
 // What must hold (CheckInvariants):
 //  1. An entry's key is the key of its objects.
@@ -89,6 +88,7 @@ IdentityMap::IdentityMap(const Schema& schema, Options options)
 }
 
 IdentityMap::~IdentityMap() {
+  readers_.Look();
   POLYREF_CHECK(readers_.size() == 0, "a session outlives its cache");
   POLYREF_CHECK(pins_.empty(), "a shared object outlives its cache");
   // The indexes go as a whole, and need not be kept up.
@@ -109,12 +109,15 @@ IdentityMap::~IdentityMap() {
 // ---- Readers. ----
 
 IdentityMap::Reader IdentityMap::OpenReader(Tick time) {
-  const Sequence snapshot = now();
-  return {snapshot, readers_.Open(snapshot, time)};
+  if (const Reader reader = readers_.TryOpen(now_, time)) return reader;
+  const MutexLock lock(mutex_);
+  Reclaim();
+  return readers_.AddReader(now(), time);
 }
 
-void IdentityMap::CloseReader(const Reader& reader) {
-  readers_.Close(reader.ticket);
+void IdentityMap::CloseReader(Reader reader) {
+  if (!readers_.Close(reader)) return;
+  const MutexLock lock(mutex_);
   Reclaim();
 }
 

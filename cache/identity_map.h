@@ -13,18 +13,16 @@
 // live as long as such a reader may need them.
 //
 //   IdentityMap map(schema);
-//   IdentityMap::Reader reader;
-//   {
-//     const MutexLock lock(map.mutex());
-//     reader = map.OpenReader();
-//   }
-//   IdentityMap::View view = map.Find(type, key, reader.snapshot);
+//   const IdentityMap::Reader reader = map.OpenReader();
+//   IdentityMap::View view = map.Find(type, key, reader->snapshot());
+//   map.CloseReader(reader);
 //
 // GraphCache and Session are built on it; it is not for direct use. Keys must
 // be canonical.
 //
-// Threads: Find, now and what is said to be so may be called by any thread at
-// any time, while its reader is open; all else under mutex(). Changes are made
+// Threads: readers open and close on any thread without the lock. Find, now and
+// what is said to be so may be called by any thread at any time, while its
+// reader is open; all else under mutex(). Changes are made
 // by one thread at a time, and are as short as a batch is: nobody waits for a
 // loader under the lock. Cost of Find: one hash lookup, and a step for each
 // write to the key since the reader began. Of every other call: a few hash
@@ -51,6 +49,7 @@
 #include "polyref/cache/content_type.h"
 #include "polyref/cache/coverage.h"
 #include "polyref/cache/eviction.h"
+#include "polyref/cache/internal/change_mutex.h"
 #include "polyref/cache/internal/entry.h"
 #include "polyref/cache/internal/entry_hint.h"
 #include "polyref/cache/internal/entry_table.h"
@@ -91,7 +90,7 @@ class IdentityMap {
   // REQUIRES: no reader is open.
   ~IdentityMap();
 
-  Mutex& mutex() const ABSL_LOCK_RETURNED(mutex_) { return mutex_; }
+  ChangeMutex& mutex() const ABSL_LOCK_RETURNED(mutex_) { return mutex_; }
 
   // What is known of a key.
   using State = KeyState;
@@ -109,14 +108,13 @@ class IdentityMap {
   // The number of the last write. Any thread.
   Sequence now() const { return now_.load(std::memory_order_acquire); }
 
-  struct Reader {
-    Sequence snapshot = 0;
-    OpenReaders::Ticket ticket = 0;
-  };
-  // From here until CloseReader(the result), what can be found as of that
-  // number or later stays alive. `time` is when the reader begins.
-  Reader OpenReader(Tick time = 0) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void CloseReader(const Reader& reader) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  using Reader = OpenReaders::Place*;
+  // From here until CloseReader(the result), what can be found as of
+  // its snapshot() or later stays alive. `time` is when the reader begins.
+  // Take the lock only if a change is under way, or something waits to be
+  // freed.
+  Reader OpenReader(Tick time = 0) ABSL_LOCKS_EXCLUDED(mutex_);
+  void CloseReader(Reader reader) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // What was known after write `as_of` to a reader that began at `time`. Notes
   // in `hint`, if there is one, where an object was found. REQUIRES: a reader
@@ -342,10 +340,10 @@ class IdentityMap {
   void CheckInvariants() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
  private:
-  // What goes when no reader up to `ticket` is open: an old version of an
-  // entry, or the entry itself.
+  // What goes when no reader is open that began before `round`: an old version
+  // of an entry, or the entry itself.
   struct Retired {
-    OpenReaders::Ticket ticket;
+    OpenReaders::Round round;
     Entry* entry;
     Version* version;  // null: the entry
   };
@@ -426,6 +424,9 @@ class IdentityMap {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void DropOldVersion(Entry& entry, Version* version)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Retires a version, or without one the entry.
+  void Retire(Entry& entry, Version* version)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void RetireEntry(Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void FreeEntry(Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void FreeVersion(TypeTable& table, Entry& entry, Version* version)
@@ -453,15 +454,15 @@ class IdentityMap {
 
   const Schema& schema_;
   Options options_;
-  mutable Mutex mutex_;
+  OpenReaders readers_;
+  mutable ChangeMutex mutex_{readers_};
   std::atomic<Sequence> now_{0};
   uint64_t last_holder_ = 0;
   EntryPools pools_;
   std::vector<std::unique_ptr<TypeTable>> tables_;  // by content type id
-  OpenReaders readers_;
   std::multiset<Sequence> loads_;  // when those under way began
-  std::deque<Retired> retired_;    // ascending by ticket
-  std::deque<std::pair<OpenReaders::Ticket, Memory>> discarded_;  // likewise
+  std::deque<Retired> retired_;    // ascending by round
+  std::deque<std::pair<OpenReaders::Round, Memory>> discarded_;  // likewise
   bool is_reclaiming_ = false;
   size_t old_version_count_ = 0;
   struct Pinned {

@@ -114,7 +114,7 @@ void IdentityMap::CheckInvariants() const {
   POLYREF_CHECK(all.in_use == in_use_bytes_, "bytes in use");
   POLYREF_CHECK(std::is_sorted(retired_.begin(), retired_.end(),
                                [](const Retired& a, const Retired& b) {
-                                 return a.ticket < b.ticket;
+                                 return a.round < b.round;
                                }),
                 "retired list");
   policy_->CheckInvariants();

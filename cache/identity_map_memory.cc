@@ -1,10 +1,10 @@
 // The identity map as the owner of memory: when versions and entries are freed,
 // what they are charged, and which leave for want of space.
 //
-// What nobody should see any more is retired under the last ticket given to a
-// reader, and freed when no reader up to that ticket is open; a pinned object
-// waits for its last Unpin, too. An entry that no reader can find any more
-// keeps its versions until it is freed itself.
+// What nobody should see any more is retired under the round of changes that is
+// on, and freed when no reader from before that round is open (open_readers.h);
+// a pinned object waits for its last Unpin, too. An entry that no reader can
+// find any more keeps its versions until it is freed itself.
 //
 // An entry is charged while it is linked and says something: the eviction
 // policy has it then, or, of a pinned type, nobody. All else that is alive is
@@ -93,7 +93,7 @@ void IdentityMap::Push(TypeTable& table, Entry& entry, Version* version,
   entry.newest.store(version, std::memory_order_release);
   if (keep_old) {
     ++old_version_count_;
-    retired_.push_back({readers_.last(), &entry, before});
+    Retire(entry, before);
     in_use_bytes_ += BytesOf(table, entry, *before);
   } else {
     FreeVersion(table, entry, before);
@@ -109,17 +109,22 @@ void IdentityMap::Remove(TypeTable& table, Entry& entry) {
   if (!has_readers()) Reclaim();
 }
 
+void IdentityMap::Retire(Entry& entry, Version* version) {
+  readers_.SetWaiting(true);
+  retired_.push_back({readers_.last(), &entry, version});
+}
+
 void IdentityMap::RetireEntry(Entry& entry) {
   if (entry.is_retired) return;
   entry.is_retired = true;
-  retired_.push_back({readers_.last(), &entry, nullptr});
+  Retire(entry, nullptr);
 }
 
 void IdentityMap::Reclaim() {
   // What it frees may let go of more: that is for the loop, however deep.
   if (is_reclaiming_) return;
   is_reclaiming_ = true;
-  while (!retired_.empty() && retired_.front().ticket < readers_.oldest()) {
+  while (!retired_.empty() && retired_.front().round < readers_.oldest()) {
     const Retired retired = retired_.front();
     retired_.pop_front();
     if (retired.version == nullptr) {
@@ -138,6 +143,7 @@ void IdentityMap::Reclaim() {
   while (!discarded_.empty() && discarded_.front().first < readers_.oldest())
     discarded_.pop_front();
   is_reclaiming_ = false;
+  readers_.SetWaiting(!retired_.empty() || !discarded_.empty());
 }
 
 void IdentityMap::DropOldVersion(Entry& entry, Version* version) {
@@ -169,8 +175,7 @@ void IdentityMap::FreeEntry(Entry& entry) {
     return;
   }
   if (entry.unlinked >= readers_.oldest()) {
-    entry.is_retired = true;
-    retired_.push_back({readers_.last(), &entry, nullptr});
+    RetireEntry(entry);
     return;
   }
   --table.unlinked_count;
@@ -192,8 +197,9 @@ void IdentityMap::FreeVersion(TypeTable& table, Entry& entry,
 }
 
 void IdentityMap::Discard(Memory memory) {
-  if (has_readers())
-    discarded_.emplace_back(readers_.last(), std::move(memory));
+  if (!has_readers()) return;
+  readers_.SetWaiting(true);
+  discarded_.emplace_back(readers_.last(), std::move(memory));
 }
 
 void IdentityMap::Sweep(TypeTable& table) {

@@ -145,13 +145,11 @@ class LockedMap {
   }
 
   Sequence OpenReader() {
-    const MutexLock lock(map_.mutex());
     const IdentityMap::Reader reader = map_.OpenReader();
-    readers_.emplace(reader.snapshot, reader);
-    return reader.snapshot;
+    readers_.emplace(reader->snapshot(), reader);
+    return reader->snapshot();
   }
   void CloseReader(Sequence snapshot) {
-    const MutexLock lock(map_.mutex());
     const auto it = readers_.find(snapshot);
     map_.CloseReader(it->second);
     readers_.erase(it);

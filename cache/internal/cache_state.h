@@ -84,7 +84,6 @@ struct CacheState {
   IdentityMap map;
   std::vector<TypeState> types;  // by content type id
   std::atomic<int64_t> waves{0};
-  std::atomic<int64_t> opened_sessions{0};
   // Numbers the loads, prefetches and waves of all sessions.
   std::atomic<uint64_t> last_run{0};
 

@@ -69,8 +69,8 @@ struct Entry : EvictionNode {
   bool is_retired = false;  // it waits to be freed, or did before it came back
   // Its bytes count against the capacity; otherwise among what is in use.
   bool is_charged = false;
-  // The last reader that could find it, of an entry that is not linked.
-  OpenReaders::Ticket unlinked = 0;
+  // When it was taken out of the read index, of an entry that is not linked.
+  OpenReaders::Round unlinked = 0;
 
   bool HasOldVersions() const {
     const Version* version = newest.load(std::memory_order_relaxed);

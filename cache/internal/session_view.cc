@@ -8,22 +8,12 @@ namespace polyref::cache_internal {
 
 using State = IdentityMap::State;
 
-namespace {
-
-IdentityMap::Reader OpenReader(CacheState& cache, Tick time) {
-  cache.opened_sessions.fetch_add(1, std::memory_order_relaxed);
-  const MutexLock lock(cache.map.mutex());
-  return cache.map.OpenReader(time);
-}
-
-}  // namespace
-
 SessionView::SessionView(CacheState& cache) : SessionView(cache, cache.Now()) {}
 
 SessionView::SessionView(CacheState& cache, Tick time)
     : cache_(cache),
-      reader_(OpenReader(cache, time)),
-      snapshot_(reader_.snapshot),
+      reader_(cache.map.OpenReader(time)),
+      snapshot_(reader_->snapshot()),
       time_(time),
       layers_(cache.schema.types().size()),
       pools_(cache.map.pools()) {
@@ -37,7 +27,6 @@ SessionView::SessionView(CacheState& cache, Tick time)
 
 SessionView::~SessionView() {
   SumReads();
-  const MutexLock lock(cache_.map.mutex());
   cache_.map.CloseReader(reader_);
 }
 

@@ -200,6 +200,20 @@ TEST_F(EntryPoolSlabTest, NumberIsUsedAgainOnlyWhenTheMemoryHasEnded) {
   for (const uint64_t number : before) EXPECT_TRUE(after.contains(number));
 }
 
+TEST_F(EntryPoolSlabTest, WhatIsApartKeepsNoSlab) {
+  void* apart = nullptr;
+  {
+    const EntryPool::ApartScope scope(pool_);
+    apart = pool_.Take();
+  }
+  EXPECT_EQ(pool_.bytes(), 0u);
+  EXPECT_EQ(EntryPool::TagOf(apart), 0u);
+  Give(apart);
+  EXPECT_EQ(pool_.bytes(), 0u);
+  void* entry = TakeTagged();
+  EXPECT_EQ(At(pool_, EntryPool::HintTo(entry)), entry);
+}
+
 TEST_F(EntryPoolSlabTest, FirstSlabWithRoomServesFirst) {
   const std::vector<void*> entries = TakeMany(1000);
   Give(entries[900]);

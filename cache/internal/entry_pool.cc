@@ -91,6 +91,12 @@ EntryPool::EntryPool(size_t slot_bytes) : slot_bytes_(slot_bytes) {}
 EntryPool::~EntryPool() = default;
 
 void* EntryPool::Take() {
+  if (apart_) {
+    auto* slot = static_cast<uint32_t*>(std::calloc(slot_bytes_, 1));
+    if (slot == nullptr) throw std::bad_alloc();
+    slot[1] = kApart;
+    return slot + 2;
+  }
   while (first_room_ < kMaxSlabs && !room_[first_room_]) ++first_room_;
   if (first_room_ == kMaxSlabs) Grow();
   Slots& slab = *slots_[first_room_];
@@ -112,7 +118,9 @@ void* EntryPool::Take() {
 }
 
 void EntryPool::Give(void* entry) {
-  Slots& slab = *slots_[*(static_cast<uint32_t*>(entry) - 1)];
+  uint32_t* const slot = static_cast<uint32_t*>(entry) - 2;
+  if (slot[1] == kApart) return std::free(slot);
+  Slots& slab = *slots_[slot[1]];
   *static_cast<void**>(entry) = slab.free;
   slab.free = entry;
   ASAN_POISON_MEMORY_REGION(entry, slot_bytes_ - kTagBytes);

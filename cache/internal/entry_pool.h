@@ -55,6 +55,19 @@ class EntryPool {
   // REQUIRES: the tag is 0, and has been since before any reader began.
   void Give(void* entry);
 
+  // While there is one, Take gives memory that is in no slab: for what is like
+  // an entry but stays, and would keep its slab from becoming empty.
+  class ApartScope {
+   public:
+    explicit ApartScope(EntryPool& pool) : pool_(pool) { pool_.apart_ = true; }
+    ~ApartScope() { pool_.apart_ = false; }
+    ApartScope(const ApartScope&) = delete;
+    ApartScope& operator=(const ApartScope&) = delete;
+
+   private:
+    EntryPool& pool_;
+  };
+
   // The memory of a slab that holds no entry, if even without it an eighth of
   // what is in use is free; else null. It must not end before the readers that
   // are there now, nor after the pool.
@@ -102,6 +115,8 @@ class EntryPool {
   static constexpr size_t kTagBytes = 2 * sizeof(uint32_t);
   static_assert(sizeof(uintptr_t) == sizeof(uint64_t));
   static constexpr uint64_t kAddress = (uint64_t{1} << 48) - 1;
+  // In place of a slab's number.
+  static constexpr uint32_t kApart = 0xFFFFFFFF;
   // With each an eighth of all before it, enough for any memory.
   static constexpr size_t kMaxSlabs = 256;
 
@@ -131,6 +146,7 @@ class EntryPool {
   size_t bytes_ = 0;
   size_t used_bytes_ = 0;
   const void* last_taken_ = nullptr;
+  bool apart_ = false;
 };
 
 }  // namespace polyref::cache_internal

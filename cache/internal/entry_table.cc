@@ -1,9 +1,15 @@
+// The keys are spread over some shards by their hash, each with a container and
+// a read index of its own. All are changed under one lock: what they are for is
+// that none is ever large enough to make everybody wait while it grows.
+//
 // What must hold:
-//  1. A linked entry is in the read index once and has the tag of its type, an
-//     unlinked one is not and has none.
-//  2. Every entry is in the container, until it is freed.
+//  1. A linked entry is in its shard's read index once and has the tag of its
+//     type, an unlinked one is not and has none.
+//  2. Every entry is in its shard's container, until it is freed.
 #include "polyref/cache/internal/entry_table.h"
 
+#include <array>
+#include <optional>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -61,37 +67,43 @@ template <typename K>
 class KeyedTable final : public EntryTable {
  public:
   KeyedTable(ContentTypeId type, EntryPools& pools, Discard discard)
-      : type_(type),
-        discard_(std::move(discard)),
-        pool_(pools.of<K>()),
-        entries_(typename Entries::ctor_args_list(),
-                 NodeAllocator<KeyedEntry<K>, K>(pools.of<K>())) {}
+      : type_(type), discard_(std::move(discard)), pool_(pools.of<K>()) {}
 
   Entry* Find(const ObjectKey& key) const override {
     const K& native = Native<K>(key);
-    return readable_.Find(Hash(native), [&](const KeyedEntry<K>& entry) {
-      return entry.key == native;
-    });
+    const size_t hash = Hash(native);
+    return ShardOf(hash).readable.Find(
+        hash, [&](const KeyedEntry<K>& entry) { return entry.key == native; });
   }
 
   Entry& Link(const ObjectKey& key) override {
     const K& native = Native<K>(key);
-    const auto [it, is_new] = entries_.emplace(native);
+    const size_t hash = Hash(native);
+    Shard& shard = ShardOf(hash);
+    if (!shard.entries) {
+      const EntryPool::ApartScope apart(pool_);  // its header
+      shard.entries.emplace(typename Entries::ctor_args_list(),
+                            NodeAllocator<KeyedEntry<K>, K>(pool_));
+      shard.next = shard.entries->end();
+    }
+    const auto [it, is_new] = shard.entries->emplace(native);
     auto& entry = const_cast<KeyedEntry<K>&>(*it);
     if (is_new) {
       POLYREF_CHECK(pool_.last_taken() == &entry,
                     "the container's nodes are not as they are thought to be");
       entry.type = type_;
+      ++size_;
     }
     if (entry.is_linked) return entry;
-    Drop(readable_.Insert(Hash(native), &entry, HashOfEntry));
+    Drop(shard.readable.Insert(hash, &entry, HashOfEntry));
     EntryPool::SetTag(&entry, TagOf(type_));
     entry.is_linked = true;
     return entry;
   }
 
   void Unlink(Entry& entry) override {
-    Drop(readable_.Erase(HashOf(entry), &Keyed(entry), HashOfEntry));
+    const size_t hash = HashOf(entry);
+    Drop(ShardOf(hash).readable.Erase(hash, &Keyed(entry), HashOfEntry));
     EntryPool::SetTag(&Keyed(entry), 0);
     entry.is_linked = false;
   }
@@ -105,10 +117,17 @@ class KeyedTable final : public EntryTable {
 
   void Free(Entry& entry) override {
     POLYREF_CHECK(!entry.is_linked, "an entry that readers find is freed");
-    const auto it = entries_.find(Keyed(entry).key);
-    if (it == next_) ++next_;
-    entries_.erase(it);
-    if (FitBuckets<ByKey>(entries_)) next_ = entries_.end();
+    Shard& shard = ShardOf(HashOf(entry));
+    const auto it = shard.entries->find(Keyed(entry).key);
+    if (it == shard.next) ++shard.next;
+    shard.entries->erase(it);
+    --size_;
+    {
+      const EntryPool::ApartScope apart(
+          pool_);  // the header of a new container
+      if (FitBuckets<ByKey>(*shard.entries))
+        shard.next = shard.entries->begin();
+    }
     if (Memory slab = pool_.TakeEmptySlab()) discard_(std::move(slab));
   }
 
@@ -129,16 +148,25 @@ class KeyedTable final : public EntryTable {
     return bytes + kTableBytes + kPoolBytes;
   }
 
-  size_t size() const override { return entries_.size(); }
+  size_t size() const override { return size_; }
 
   void ForEach(const std::function<void(const Entry&)>& visit) const override {
-    for (const KeyedEntry<K>& entry : entries_) visit(entry);
+    for (const Shard& shard : shards_) {
+      if (!shard.entries) continue;
+      for (const KeyedEntry<K>& entry : *shard.entries) visit(entry);
+    }
   }
 
   Entry* Next() override {
-    if (next_ == entries_.end()) next_ = entries_.begin();
-    if (next_ == entries_.end()) return nullptr;
-    return &const_cast<KeyedEntry<K>&>(*next_++);
+    for (size_t i = 0; i <= kShards; ++i) {
+      Shard& shard = shards_[next_shard_];
+      if (shard.entries && shard.next != shard.entries->end())
+        return &const_cast<KeyedEntry<K>&>(*shard.next++);
+      next_shard_ = (next_shard_ + 1) % kShards;
+      Shard& other = shards_[next_shard_];
+      if (other.entries) other.next = other.entries->begin();
+    }
+    return nullptr;
   }
 
   Lease TakeLease(const ObjectKey& key, Lease lease) override {
@@ -167,6 +195,17 @@ class KeyedTable final : public EntryTable {
           absl::Hash<K>>>,
       NodeAllocator<KeyedEntry<K>, K>>;
   using Readable = ReadIndex<KeyedEntry<K>>;
+  struct Shard {
+    std::optional<Entries> entries;     // from the first entry on
+    typename Entries::iterator next{};  // where Next goes on
+    Readable readable;
+  };
+  // By bits of the hash that the read index uses for nothing else.
+  static constexpr size_t kShards = 16;
+  Shard& ShardOf(size_t hash) { return shards_[hash >> 44 & (kShards - 1)]; }
+  const Shard& ShardOf(size_t hash) const {
+    return shards_[hash >> 44 & (kShards - 1)];
+  }
 
   // An entry's share of the two tables: a bucket of 8 bytes at a load between a
   // half and one, and a slot of 8 at a load between a third and three quarters.
@@ -197,9 +236,9 @@ class KeyedTable final : public EntryTable {
   const ContentTypeId type_;
   const Discard discard_;
   EntryPool& pool_;
-  Entries entries_;
-  typename Entries::iterator next_ = entries_.end();  // where Next goes on
-  Readable readable_;
+  std::array<Shard, kShards> shards_;
+  size_t size_ = 0;
+  size_t next_shard_ = 0;  // where Next goes on
   LeaseTable<K> leases_;
 };
 

@@ -1,7 +1,7 @@
 // The entries of one content type, by key, and the leases on its keys.
 //
-// The record is a MultiIndex container, hashed by the key in its native kind;
-// readers go through a read index beside it.
+// The record is in MultiIndex containers, hashed by the key in its native kind;
+// readers go through read indexes beside them.
 #ifndef POLYREF_CACHE_INTERNAL_ENTRY_TABLE_H_
 #define POLYREF_CACHE_INTERNAL_ENTRY_TABLE_H_
 

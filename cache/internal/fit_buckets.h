@@ -13,7 +13,7 @@ namespace polyref::cache_internal {
 // as each erasure is paid for by an insertion.
 template <typename... Tags, typename Container>
 bool FitBuckets(Container& container) {
-  constexpr size_t kFew = 1024;
+  constexpr size_t kFew = 128;
   constexpr size_t kSparse = 16;
   const size_t size = container.size();
   const size_t buckets = container.bucket_count();  // alike in all indexes

@@ -11,7 +11,8 @@
 //  2. No slot is used again; when three quarters are used up, or nearly all are
 //     out of use, everything moves to a new array, and the old one is freed
 //     when no reader is left that began before. That hashes every key again:
-//     some 70 ns for an integer among millions, more for texts.
+//     some 70 ns for an integer among millions, more for texts. So one index
+//     is for a part of the keys only (entry_table.cc).
 #ifndef POLYREF_CACHE_INTERNAL_READ_INDEX_H_
 #define POLYREF_CACHE_INTERNAL_READ_INDEX_H_
 
@@ -139,7 +140,7 @@ class ReadIndex {
   }
 
   static constexpr size_t kMinSize = 16;
-  static constexpr size_t kFew = 1024;
+  static constexpr size_t kFew = 128;
   static constexpr size_t kSparse = 16;
 
   std::atomic<const Slots*> slots_{nullptr};

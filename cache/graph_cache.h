@@ -106,6 +106,10 @@ class GraphCache {
   absl::Status EraseAll(std::span<const ObjectKey> keys) {
     return EraseKeys(TypeTagOf<T>(), keys);
   }
+  template <typename T>
+  absl::Status EraseAll(std::initializer_list<ObjectKey> keys) {
+    return EraseAll<T>(std::span(keys.begin(), keys.size()));
+  }
   // Forgets what is known of the key, of some keys at once, of all keys of a
   // type (O(1)), or of everything (O(types)): the next session that reads it
   // loads it again. What a whole type forgets is freed little by little, with
@@ -117,6 +121,10 @@ class GraphCache {
   template <typename T>
   absl::Status InvalidateKeys(std::span<const ObjectKey> keys) {
     return InvalidateKeys(TypeTagOf<T>(), keys);
+  }
+  template <typename T>
+  absl::Status InvalidateKeys(std::initializer_list<ObjectKey> keys) {
+    return InvalidateKeys<T>(std::span(keys.begin(), keys.size()));
   }
   template <typename T>
   absl::Status InvalidateType() {

@@ -227,8 +227,7 @@ TEST_F(WriteBatchTest, AllAreInvalidatedAtOnce) {
   Session early = cache_.NewSession();
   source_.Add<User>({{1, "A"}, {2, "B"}});
   Calls();
-  const std::vector<ObjectKey> keys = {1, "002"};
-  ASSERT_TRUE(cache_.InvalidateKeys<User>(keys).ok());
+  ASSERT_TRUE(cache_.InvalidateKeys<User>({1, "002"}).ok());
   EXPECT_EQ(UserStats().objects, 1);
   EXPECT_EQ(ReadAnew(1), "A");
   EXPECT_EQ(ReadAnew(2), "B");

@@ -109,15 +109,18 @@ IdentityMap::~IdentityMap() {
 // ---- Readers. ----
 
 IdentityMap::Reader IdentityMap::OpenReader(Tick time) {
-  if (const Reader reader = readers_.TryOpen(now_, time)) return reader;
+  if (const std::optional<Reader> reader = readers_.TryOpen(now_, time))
+    return *reader;
   const MutexLock lock(mutex_);
-  Reclaim();
-  return readers_.AddReader(now(), time);
+  return readers_.Add(now(), time);
 }
 
-void IdentityMap::CloseReader(Reader reader) {
-  if (!readers_.Close(reader)) return;
+void IdentityMap::CloseReader(const Reader& reader) {
+  bool something_waits = false;
+  const bool has_closed = readers_.TryClose(reader, something_waits);
+  if (has_closed && !something_waits) return;
   const MutexLock lock(mutex_);
+  if (!has_closed) readers_.Remove(reader);
   Reclaim();
 }
 

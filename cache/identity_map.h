@@ -14,7 +14,7 @@
 //
 //   IdentityMap map(schema);
 //   const IdentityMap::Reader reader = map.OpenReader();
-//   IdentityMap::View view = map.Find(type, key, reader->snapshot());
+//   IdentityMap::View view = map.Find(type, key, reader.snapshot);
 //   map.CloseReader(reader);
 //
 // GraphCache and Session are built on it; it is not for direct use. Keys must
@@ -108,13 +108,13 @@ class IdentityMap {
   // The number of the last write. Any thread.
   Sequence now() const { return now_.load(std::memory_order_acquire); }
 
-  using Reader = OpenReaders::Place*;
+  using Reader = OpenReaders::Reader;
   // From here until CloseReader(the result), what can be found as of
-  // its snapshot() or later stays alive. `time` is when the reader begins.
-  // Take the lock only if a change is under way, or something waits to be
-  // freed.
+  // its snapshot or later stays alive. `time` is when the reader begins. They
+  // take the lock only if somebody holds it, if something waits to be freed, or
+  // if very many readers are open.
   Reader OpenReader(Tick time = 0) ABSL_LOCKS_EXCLUDED(mutex_);
-  void CloseReader(Reader reader) ABSL_LOCKS_EXCLUDED(mutex_);
+  void CloseReader(const Reader& reader) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // What was known after write `as_of` to a reader that began at `time`. Notes
   // in `hint`, if there is one, where an object was found. REQUIRES: a reader

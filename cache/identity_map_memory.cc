@@ -104,14 +104,14 @@ void IdentityMap::Remove(TypeTable& table, Entry& entry) {
   Uncharge(table, entry);
   table.entries->Unlink(entry);
   ++table.unlinked_count;
-  entry.unlinked = readers_.last();
+  entry.unlinked = readers_.current();
   RetireEntry(entry);
   if (!has_readers()) Reclaim();
 }
 
 void IdentityMap::Retire(Entry& entry, Version* version) {
   readers_.SetWaiting(true);
-  retired_.push_back({readers_.last(), &entry, version});
+  retired_.push_back({readers_.current(), &entry, version});
 }
 
 void IdentityMap::RetireEntry(Entry& entry) {
@@ -197,9 +197,9 @@ void IdentityMap::FreeVersion(TypeTable& table, Entry& entry,
 }
 
 void IdentityMap::Discard(Memory memory) {
+  if (has_readers()) readers_.SetWaiting(true);
   if (!has_readers()) return;
-  readers_.SetWaiting(true);
-  discarded_.emplace_back(readers_.last(), std::move(memory));
+  discarded_.emplace_back(readers_.current(), std::move(memory));
 }
 
 void IdentityMap::Sweep(TypeTable& table) {

@@ -146,8 +146,8 @@ class LockedMap {
 
   Sequence OpenReader() {
     const IdentityMap::Reader reader = map_.OpenReader();
-    readers_.emplace(reader->snapshot(), reader);
-    return reader->snapshot();
+    readers_.emplace(reader.snapshot, reader);
+    return reader.snapshot;
   }
   void CloseReader(Sequence snapshot) {
     const auto it = readers_.find(snapshot);

@@ -134,8 +134,9 @@ Memory EntryPool::TakeEmptySlab() {
   const size_t free = bytes_ - used_bytes_;
   const size_t spare =
       std::max(used_bytes_ / kGrowth, kFirstSlots * slot_bytes_);
-  if (empty_.none()) return Memory(nullptr, End);
-  for (size_t i = kMaxSlabs; i-- > 0;) {  // the largest are behind
+  if (empty_.none() || free < spare + kFirstSlots * slot_bytes_)
+    return Memory(nullptr, End);
+  for (size_t i = kMaxSlabs; i-- > 0;) {  // mostly the largest are behind
     if (!empty_[i] || free < spare + slots_[i]->bytes) continue;
     // Readers that are there now may have seen otherwise.
     slabs_[i].bytes.store(0, std::memory_order_relaxed);

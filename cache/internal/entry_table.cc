@@ -209,8 +209,9 @@ class KeyedTable final : public EntryTable {
 
   // An entry's share of the two tables: a bucket of 8 bytes at a load between a
   // half and one, and a slot of 8 at a load between a third and three quarters.
-  // Not what they take at the moment: they double from one entry to the next,
-  // and a tenth of the cache would have to leave for it at once.
+  // Not what they take at the moment: they double from one entry to the next
+  // (and are let go when nearly empty), and a tenth of the cache would have to
+  // leave for it at once.
   static constexpr size_t kTableBytes = 12 + 16;
   // And of what the pool has ready: up to an eighth.
   static constexpr size_t kPoolBytes = kSlotBytes<K> / 16;

@@ -10,9 +10,10 @@ namespace polyref::cache_internal {
 // To be called when something was erased. Gives most buckets back if nearly all
 // are empty; `Tags` are those of all indexes, which are hashed. Elements stay
 // where they are; iterators end. Returns whether it did. Cost: O(1) amortized,
-// as each erasure is paid for by an insertion.
+// as each erasure is paid for by an insertion. Ends
+// the program if there is no memory for fewer buckets.
 template <typename... Tags, typename Container>
-bool FitBuckets(Container& container) {
+bool FitBuckets(Container& container) noexcept {
   constexpr size_t kFew = 128;
   constexpr size_t kSparse = 16;
   const size_t size = container.size();

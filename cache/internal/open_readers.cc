@@ -1,10 +1,9 @@
 // Threads have places that they prefer, each its own, so that sessions on
 // different threads do not write to the same lines of the processor's cache.
 //
-// A place is taken before anything else is known, and given back if a round has
-// begun meanwhile. Until then the round counts it as a reader; the snapshot it
-// finds there may be that of a reader before, which is older: it keeps more
-// than it must.
+// A place that is taken says nothing until its reader has written there what it
+// sees. A round that finds it so leaves it out: that reader looks at the number
+// of the round later than that, and gives up.
 #include "polyref/cache/internal/open_readers.h"
 
 #include <algorithm>
@@ -21,51 +20,51 @@ size_t PreferredPlace() {
 
 }  // namespace
 
-OpenReaders::Place* OpenReaders::Take(Place& place, Round began) {
-  Round free = Place::kFree;
-  return place.began_.compare_exchange_strong(free, began) ? &place : nullptr;
-}
-
-void OpenReaders::Fill(Place& place, Sequence snapshot, Tick time) {
-  place.snapshot_.store(snapshot, std::memory_order_relaxed);
-  place.time_.store(time, std::memory_order_relaxed);
-  place.opened_.store(place.opened_.load(std::memory_order_relaxed) + 1,
-                      std::memory_order_relaxed);
-}
-
-OpenReaders::Place* OpenReaders::TryOpen(const std::atomic<Sequence>& now,
-                                         Tick time) {
-  // About as long as a round with one small change takes.
-  constexpr int kPatience = 100;
-  Round began = round_.load();
-  for (int i = 0; began % 2 != 0 && i < kPatience; ++i) began = round_.load();
-  if (began % 2 != 0) return nullptr;
+OpenReaders::Place* OpenReaders::TakePlace() {
   const size_t preferred = PreferredPlace();
   for (size_t i = 0; i < kPlaces; ++i) {
     const size_t number = (preferred + i) % kPlaces;
+    Place& place = places_[number];
+    Round free = Place::kFree;
+    if (place.began.load(std::memory_order_relaxed) != free ||
+        !place.began.compare_exchange_strong(free, Place::kTaken,
+                                             std::memory_order_acquire))
+      continue;
     size_t used = used_.load();
     while (used <= number && !used_.compare_exchange_weak(used, number + 1)) {
     }
-    Place* const place = Take(places_[number], began);
-    if (place == nullptr) continue;
-    const Sequence snapshot = now.load(std::memory_order_acquire);
-    if (round_.load() == began) {
-      Fill(*place, snapshot, time);
-      return place;
-    }
-    place->began_.store(Place::kFree);
-    return nullptr;
+    return &place;
   }
   return nullptr;
 }
 
-int64_t OpenReaders::opened_count() const {
-  int64_t count = 0;
-  for (const Place& place : places_)
-    count += place.opened_.load(std::memory_order_relaxed);
-  for (const Place& place : more_)
-    count += place.opened_.load(std::memory_order_relaxed);
-  return count;
+std::optional<OpenReaders::Reader> OpenReaders::TryOpen(
+    const std::atomic<Sequence>& now, Tick time) {
+  // About as long as a round with one small change takes.
+  constexpr int kPatience = 100;
+  Round began = round_.load();
+  for (int i = 0; began % 2 != 0 && i < kPatience; ++i) began = round_.load();
+  if (began % 2 != 0) return std::nullopt;
+  Place* const place = TakePlace();
+  if (place == nullptr) return std::nullopt;
+  const Sequence snapshot = now.load(std::memory_order_acquire);
+  place->snapshot.store(snapshot, std::memory_order_relaxed);
+  place->time.store(time, std::memory_order_relaxed);
+  place->began.store(began);
+  if (round_.load() != began) {
+    place->began.store(Place::kFree);
+    return std::nullopt;
+  }
+  place->opened.store(place->opened.load(std::memory_order_relaxed) + 1,
+                      std::memory_order_relaxed);
+  return Reader{.snapshot = snapshot, .place = place};
+}
+
+bool OpenReaders::TryClose(const Reader& reader, bool& something_waits) {
+  if (reader.place == nullptr) return false;
+  reader.place->began.store(Place::kFree);
+  something_waits = something_waits_.load();
+  return true;
 }
 
 void OpenReaders::BeginRound() {
@@ -73,15 +72,22 @@ void OpenReaders::BeginRound() {
   Look();
 }
 
-OpenReaders::Place* OpenReaders::AddReader(Sequence snapshot, Tick time) {
-  const Round began = round() + 1;
-  Place* place = nullptr;
-  for (auto it = more_.begin(); place == nullptr && it != more_.end(); ++it)
-    place = Take(*it, began);
-  if (place == nullptr) place = Take(more_.emplace_back(), began);
-  Fill(*place, snapshot, time);
-  Count(*place);
-  return place;
+OpenReaders::Reader OpenReaders::Add(Sequence snapshot, Tick time) {
+  line_.push_back({.began = round() + 1, .snapshot = snapshot, .time = time});
+  ++open_in_line_;
+  ++opened_in_line_;
+  Look();
+  return {.snapshot = snapshot, .number = first_number_ + line_.size() - 1};
+}
+
+void OpenReaders::Remove(const Reader& reader) {
+  line_[reader.number - first_number_].open = false;
+  --open_in_line_;
+  while (!line_.empty() && !line_.front().open) {
+    line_.pop_front();
+    ++first_number_;
+  }
+  Look();
 }
 
 void OpenReaders::SetWaiting(bool something_waits) {
@@ -92,23 +98,36 @@ void OpenReaders::SetWaiting(bool something_waits) {
 }
 
 void OpenReaders::Look() {
-  oldest_ = last() + 1;
+  oldest_.began = current() + 1;
   size_ = 0;
   const size_t used = used_.load();
-  for (size_t i = 0; i < used; ++i) Count(places_[i]);
-  for (const Place& place : more_) Count(place);
+  for (size_t i = 0; i < used; ++i) {
+    const Place& place = places_[i];
+    const Round began = place.began.load();
+    if (began == Place::kFree || began == Place::kTaken) continue;
+    Count({.began = began,
+           .snapshot = place.snapshot.load(std::memory_order_relaxed),
+           .time = place.time.load(std::memory_order_relaxed)});
+  }
+  if (line_.empty()) return;
+  Count(line_.front());
+  size_ += open_in_line_ - 1;
 }
 
-void OpenReaders::Count(const Place& place) {
-  const Round began = place.began_.load();
-  if (began == Place::kFree) return;
-  const Sequence snapshot = place.snapshot_.load(std::memory_order_relaxed);
-  const Tick time = place.time_.load(std::memory_order_relaxed);
-  oldest_ = std::min(oldest_, began);
-  oldest_snapshot_ =
-      size_ == 0 ? snapshot : std::min(oldest_snapshot_, snapshot);
-  oldest_time_ = size_ == 0 ? time : std::min(oldest_time_, time);
+void OpenReaders::Count(const Began& reader) {
+  oldest_.began = std::min(oldest_.began, reader.began);
+  const bool is_first = size_ == 0;
+  oldest_.snapshot =
+      is_first ? reader.snapshot : std::min(oldest_.snapshot, reader.snapshot);
+  oldest_.time = is_first ? reader.time : std::min(oldest_.time, reader.time);
   ++size_;
+}
+
+int64_t OpenReaders::opened_count() const {
+  int64_t count = opened_in_line_;
+  for (const Place& place : places_)
+    count += place.opened.load(std::memory_order_relaxed);
+  return count;
 }
 
 }  // namespace polyref::cache_internal

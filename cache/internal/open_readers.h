@@ -5,14 +5,16 @@
 // number. Whatever a round takes out of sight can be freed once no reader is
 // open that began before it: all others could not find it any more.
 //
-// A reader opens and closes without a lock, and no round begins or ends while
-// one is half open: either it sees that a round is under way, and gives up, or
-// the round sees the reader. For that both first write and then look, in the
-// one order that all such accesses have (seq_cst): the reader takes a place and
-// looks at the number, the round raises the number and looks at the places. It
-// is the same with closing, and with what waits for it. (This is epoch-based
-// reclamation: K. Fraser, Practical lock-freedom, 2004, with an epoch for each
-// round.)
+// A reader opens and closes without a lock. Either it sees that a round is
+// under way, and gives up, or the round sees the reader. For that both first
+// write and then look, in the one order that all such accesses have (seq_cst):
+// the reader takes a place and looks at the number, the round raises the number
+// and looks at the places. It is the same with closing, and with what waits for
+// it. (This is epoch-based reclamation: K. Fraser, Practical lock-freedom,
+// 2004, with an epoch for each round.)
+//
+// There are places for some tens of readers. More of them stand in a line, and
+// come and go under the lock.
 #ifndef POLYREF_CACHE_INTERNAL_OPEN_READERS_H_
 #define POLYREF_CACHE_INTERNAL_OPEN_READERS_H_
 
@@ -20,7 +22,8 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <list>
+#include <deque>
+#include <optional>
 
 #include "polyref/cache/internal/floors.h"
 
@@ -30,51 +33,38 @@ namespace polyref::cache_internal {
 using Tick = int64_t;
 
 class OpenReaders {
+  class Place;
+
  public:
-  using Round = uint64_t;  // odd; readers that begin between two are even
+  using Round = uint64_t;  // odd; readers begin with the even ones between
 
   // A reader that is open.
-  class Place {
-   public:
-    Sequence snapshot() const {
-      return snapshot_.load(std::memory_order_relaxed);
-    }
-
-   private:
-    friend class OpenReaders;
-    static constexpr Round kFree = 0;
-
-    std::atomic<Round> began_{kFree};
-    // Those of a reader before, for a moment after `began_` is set.
-    std::atomic<Sequence> snapshot_{0};
-    std::atomic<Tick> time_{0};
-    std::atomic<int64_t> opened_{0};  // changed by who has the place
+  struct Reader {
+    Sequence snapshot = 0;
+    Place* place = nullptr;  // null: it stands in the line
+    uint64_t number = 0;     // there
   };
 
   // ---- Any thread, at any time. ----
 
-  // Opens a reader that sees what `now` says. Null if a round is under way, or
-  // no place is free: it takes AddReader then.
-  Place* TryOpen(const std::atomic<Sequence>& now, Tick time);
+  // Opens a reader that sees what `now` says. Empty if a round is under way, or
+  // no place is free: Add takes it then.
+  std::optional<Reader> TryOpen(const std::atomic<Sequence>& now, Tick time);
 
-  // Returns whether something may have waited for that. It is for the caller to
-  // begin a round then, and see.
-  [[nodiscard]] bool Close(Place* place) {
-    place->began_.store(Place::kFree);
-    return something_waits_.load();
-  }
+  // Closes a reader that has a place; false if it has none. `something_waits`
+  // becomes whether something may have waited for that: the caller is to begin
+  // a round then, and see.
+  bool TryClose(const Reader& reader, bool& something_waits);
 
-  // How many were ever opened.
-  int64_t opened_count() const;
-
-  // ---- One thread at a time. Cost: O(places in use), where it says so. ----
+  // ---- One thread at a time. Cost: O(1), amortized; to look, O(places). ----
 
   // Between these two no reader opens, though some may close. Looks.
   void BeginRound();
   void EndRound() { round_.store(round() + 1, std::memory_order_release); }
 
-  // A reader as from the end of this round.
-  Place* AddReader(Sequence snapshot, Tick time);
+  // A reader in the line, as from the end of this round; and its end.
+  Reader Add(Sequence snapshot, Tick time);
+  void Remove(const Reader& reader);
 
   // That something waits for readers to close, or nothing any more. If it is
   // news that something does, looks.
@@ -83,41 +73,61 @@ class OpenReaders {
   // Looks who is still open.
   void Look();
 
+  // How many were ever opened.
+  int64_t opened_count() const;
+
   // What follows is as it was at the last look.
 
-  // This round, or the last one.
-  Round last() const { return round() | 1; }
+  // This round.
+  Round current() const { return round() | 1; }
   // Rounds before this one have no reader from before them.
-  Round oldest() const { return oldest_; }
+  Round oldest() const { return oldest_.began; }
   size_t size() const { return size_; }
   // What the oldest reader sees, and when it began; `none` if nobody reads.
   Sequence OldestSnapshot(Sequence none) const {
-    return size_ == 0 ? none : oldest_snapshot_;
+    return size_ == 0 ? none : oldest_.snapshot;
   }
-  Tick OldestTime(Tick none) const { return size_ == 0 ? none : oldest_time_; }
+  Tick OldestTime(Tick none) const { return size_ == 0 ? none : oldest_.time; }
 
  private:
-  // As many threads can read at once without a lock. Each place is on a line of
-  // its own.
   static constexpr size_t kPlaces = 64;
-  struct alignas(64) OwnLine : Place {};
+
+  // On a line of the processor's cache of its own.
+  class alignas(64) Place {
+   private:
+    friend class OpenReaders;
+    static constexpr Round kFree = 0;
+    static constexpr Round kTaken = 1;  // by a reader that is not open yet
+
+    std::atomic<Round> began{kFree};
+    std::atomic<Sequence> snapshot{0};
+    std::atomic<Tick> time{0};
+    std::atomic<int64_t> opened{0};  // changed by who has the place
+  };
+  struct Began {
+    Round began = 0;
+    Sequence snapshot = 0;
+    Tick time = 0;
+    bool open = true;  // in the line
+  };
 
   Round round() const { return round_.load(std::memory_order_relaxed); }
-  static Place* Take(Place& place, Round began);
-  static void Fill(Place& place, Sequence snapshot, Tick time);
-  void Count(const Place& place);
+  Place* TakePlace();
+  void Count(const Began& reader);
 
   std::atomic<Round> round_{2};  // odd while one is under way
   std::atomic<bool> something_waits_{false};
-  std::array<OwnLine, kPlaces> places_;
   std::atomic<size_t> used_{0};  // places ever taken are before this one
-  std::list<Place> more_;        // by one thread at a time
+  std::array<Place, kPlaces> places_;
 
-  // By the last look.
-  Round oldest_ = 0;
+  std::deque<Began> line_;  // in the order of their numbers; the first is open
+  uint64_t first_number_ = 0;
+  size_t open_in_line_ = 0;
+  int64_t opened_in_line_ = 0;
+
+  // By the last look. Of the parts of `oldest_` each is the least there is.
+  Began oldest_;
   size_t size_ = 0;
-  Sequence oldest_snapshot_ = 0;
-  Tick oldest_time_ = 0;
 };
 
 }  // namespace polyref::cache_internal

@@ -65,10 +65,11 @@ class ReadIndex {
     return old;
   }
 
-  // Returns what Insert does. REQUIRES: the entry is here.
+  // Returns what Insert does. Ends the program if there is no memory to have
+  // less of it. REQUIRES: the entry is here.
   template <typename HashOf>
   [[nodiscard]] std::unique_ptr<Slots> Erase(size_t hash, const E* entry,
-                                             HashOf&& hash_of) {
+                                             HashOf&& hash_of) noexcept {
     size_t i = Home(hash, *current_);
     while (current_->slots[i].load(std::memory_order_relaxed) !=
            SlotOf(hash, entry))

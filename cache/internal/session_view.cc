@@ -13,7 +13,7 @@ SessionView::SessionView(CacheState& cache) : SessionView(cache, cache.Now()) {}
 SessionView::SessionView(CacheState& cache, Tick time)
     : cache_(cache),
       reader_(cache.map.OpenReader(time)),
-      snapshot_(reader_->snapshot()),
+      snapshot_(reader_.snapshot),
       time_(time),
       layers_(cache.schema.types().size()),
       pools_(cache.map.pools()) {

@@ -4,6 +4,8 @@
 //   feed_demo                              makes a database, resolves all of it
 //   feed_demo --db shop.sqlite3 --system action --strategy cold --format json
 //   feed_demo --mode peers                 the same with no plan at all
+//   feed_demo --source postgres            the same from a PostgreSQL server,
+//                                          which is started and removed again
 //
 // Exit code: 0; 1 if strategies disagree; 2, with one line on standard error,
 // if it can't do what was asked for.
@@ -15,6 +17,7 @@
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
+#include <functional>
 #include <limits>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -29,11 +32,15 @@
 #include "absl/strings/str_join.h"
 #include "absl/time/time.h"
 #include "polyref/bench/feed_database.h"
+#include "polyref/bench/feed_postgres.h"
 #include "polyref/bench/feed_schema.h"
+#include "polyref/bench/feed_source.h"
 #include "polyref/bench/feed_strategies.h"
+#include "polyref/bench/private_postgres.h"
 #include "polyref/bench/temporary_directory.h"
 #include "polyref/cache/schema.h"
 #include "polyref/loaders/django_content_types.h"
+#include "polyref/loaders/postgres_source.h"
 #include "polyref/loaders/sqlite_source.h"
 
 namespace polyref::bench {
@@ -49,9 +56,11 @@ enum class Format { kTable, kJson, kLines };
 
 // What the command line asks for.
 struct Arguments {
-  std::optional<std::string> db;  // a database is made if there is none
-  std::string system;             // empty: all
-  std::string strategy;           // empty: all, or `cold` for lines
+  std::string source = "sqlite";
+  std::optional<std::string> db;   // a database is made if there is none
+  std::optional<std::string> dsn;  // of a server to read as it is
+  std::string system;              // empty: all
+  std::string strategy;            // empty: all, or `cold` for lines
   std::string mode = "plan";
   std::string format = "table";
   int64_t rows = 1000;
@@ -133,8 +142,18 @@ CLI::Option* AddNumber(CLI::App& app, const std::string& name, Integer& out,
 
 void Describe(CLI::App& app, Arguments& args) {
   app.set_version_flag("--version", kVersion);
+  app.add_option("--source", args.source,
+                 "What to read from; postgres: a server that is started and "
+                 "removed again, with a copy of the database, or that of --dsn")
+      ->check(OneOf("source", {"sqlite", "postgres"}))
+      ->capture_default_str();
   CLI::Option* const db = app.add_option(
       "--db", args.db, "SQLite database; default: one is made, then removed");
+  CLI::Option* const dsn =
+      app.add_option("--dsn", args.dsn,
+                     "With --source postgres: a database with such feeds, as a "
+                     "connection string")
+          ->excludes(db);
   app.add_option("--system", args.system, "Feed to resolve; default: all")
       ->check(OneOf("system", SystemNames()));
   AddNumber(app, "--rows", args.rows, int64_t{0},
@@ -159,10 +178,12 @@ void Describe(CLI::App& app, Arguments& args) {
             "Measure so many times; 0: a few, for a second at most");
   AddNumber(app, "--actions", args.generated.actions, kMinFeedActions,
             int64_t{10'000'000}, "Size of the database that is made")
-      ->excludes(db);
+      ->excludes(db)
+      ->excludes(dsn);
   AddNumber(app, "--seed", args.generated.seed, uint64_t{0},
             std::numeric_limits<uint64_t>::max(), "What decides its contents")
-      ->excludes(db);
+      ->excludes(db)
+      ->excludes(dsn);
   app.add_flag("--explain", args.explain,
                "Show the load plan of each system before and after its run; "
                "with --mode peers, what reading loaded");
@@ -217,6 +238,9 @@ void PrintJson(const std::string& system, const std::string& strategy,
       {"dangling", result.counts.dangling},
       {"stale", result.counts.stale},
       {"sha256", result.sha256}};
+  if (result.round_trips.has_value()) {
+    object["round_trips"] = *result.round_trips;
+  }
   if (result.warm.has_value()) {
     object["ns_per_prefetch"] = result.warm->prefetch_ns;
     object["ns_per_deref"] = result.warm->deref_ns;
@@ -224,10 +248,12 @@ void PrintJson(const std::string& system, const std::string& strategy,
   std::printf("%s\n", object.dump().c_str());
 }
 
-void PrintHeading() {
-  std::printf("%-8s %-10s %6s %8s %8s %6s %10s %9s %8s  %s\n", "system",
-              "strategy", "rows", "queries", "batches", "waves", "ms",
-              "speed-up", "ns/deref", "answer");
+// `has_server`: whether there are round trips to show.
+void PrintHeading(bool has_server) {
+  std::printf("%-8s %-10s %6s %8s %8s %6s %s%10s %9s %8s  %s\n", "system",
+              "strategy", "rows", "queries", "batches", "waves",
+              has_server ? " trips " : "", "ms", "speed-up", "ns/deref",
+              "answer");
 }
 
 std::string Text(const char* format, std::optional<double> value) {
@@ -245,12 +271,16 @@ void PrintRow(const std::string& system, const std::string& strategy,
     speed_up = absl::FDivDuration(*naive, result.wall_median);
   }
   if (result.warm.has_value()) deref_ns = result.warm->deref_ns;
-  std::printf("%-8s %-10s %6lld %8lld %8lld %6lld %10.3f %9s %8s  %.12s\n",
+  std::string trips;
+  if (result.round_trips.has_value()) {
+    trips = Text("%6.0f ", static_cast<double>(*result.round_trips));
+  }
+  std::printf("%-8s %-10s %6lld %8lld %8lld %6lld %s%10.3f %9s %8s  %.12s\n",
               system.c_str(), strategy.c_str(),
               static_cast<long long>(result.rows),
               static_cast<long long>(result.queries),
               static_cast<long long>(result.batches),
-              static_cast<long long>(result.waves),
+              static_cast<long long>(result.waves), trips.c_str(),
               absl::ToDoubleMilliseconds(result.wall_median),
               Text("%.1fx", speed_up).c_str(), Text("%.1f", deref_ns).c_str(),
               result.sha256.c_str());
@@ -259,12 +289,12 @@ void PrintRow(const std::string& system, const std::string& strategy,
 // All that happens once the database is open.
 class Demo {
  public:
-  Demo(const Arguments& args, const Schema& schema, SqliteSource& db,
+  Demo(const Arguments& args, const Schema& schema, FeedSource db,
        Progress& progress)
       : args_(args), schema_(schema), db_(db), progress_(progress) {}
 
   int Run() {
-    if (args_.output() == Format::kTable && !args_.explain) PrintHeading();
+    if (args_.output() == Format::kTable && !args_.explain) Heading();
     for (const std::string& system : args_.systems()) {
       if (absl::Status status = RunSystem(system); !status.ok()) {
         progress_.Clear();
@@ -283,7 +313,7 @@ class Demo {
     if (args_.explain) {
       absl::Status status = PrintPlan(system);
       if (!status.ok()) return status;
-      if (args_.output() == Format::kTable) PrintHeading();
+      if (args_.output() == Format::kTable) Heading();
     }
     std::string sha256;
     std::optional<absl::Duration> naive;
@@ -300,6 +330,8 @@ class Demo {
     }
     return absl::OkStatus();
   }
+
+  void Heading() const { PrintHeading(db_.round_trips().has_value()); }
 
   void Print(const std::string& system, const std::string& strategy,
              const Measurement& result, std::optional<absl::Duration> naive) {
@@ -340,29 +372,58 @@ class Demo {
 
   const Arguments& args_;
   const Schema& schema_;
-  SqliteSource& db_;
+  FeedSource db_;
   Progress& progress_;
   std::vector<std::string> disagreeing_;
 };
 
-absl::StatusOr<std::unique_ptr<SqliteSource>> OpenFeeds(const std::string& path,
-                                                        const Schema& schema) {
-  return SqliteSource::Open(path, schema,
-                            {.content_types = DjangoContentTypes});
-}
+// Each RunOn calls `opened`, if there is such a function, when it no longer
+// needs the name of the file.
+using Opened = std::function<void()>;
 
-int RunOn(const std::string& path, const Arguments& args, Progress& progress) {
+int RunOnSqlite(const std::string& path, const Arguments& args,
+                Progress& progress, const Opened& opened) {
   Schema schema;
   DefineFeedTypes(schema);
   const absl::StatusOr<std::unique_ptr<SqliteSource>> db =
-      OpenFeeds(path, schema);
+      SqliteSource::Open(path, schema, {.content_types = DjangoContentTypes});
+  if (!db.ok()) return Fail(db.status());
+  if (opened) opened();
+  return Demo(args, schema, **db, progress).Run();
+}
+
+int RunOnPostgres(const std::string& dsn, const Arguments& args,
+                  Progress& progress) {
+  Schema schema;
+  DefineFeedTypes(schema);
+  const absl::StatusOr<std::unique_ptr<PostgresSource>> db =
+      PostgresSource::Open(dsn, schema, {.content_types = DjangoContentTypes});
   if (!db.ok()) return Fail(db.status());
   return Demo(args, schema, **db, progress).Run();
 }
 
+int RunOnPrivatePostgres(const std::string& path, const Arguments& args,
+                         Progress& progress, const Opened& opened) {
+  progress.Say("starting PostgreSQL");
+  const absl::StatusOr<std::unique_ptr<PrivatePostgres>> server =
+      PrivatePostgres::Start();
+  if (!server.ok()) return Fail(server.status());
+  progress.Say("copying the database");
+  const std::string dsn = (*server)->dsn();
+  absl::Status status = CopyFeedsToPostgres(path, dsn);
+  if (!status.ok()) return Fail(status);
+  if (opened) opened();
+  return RunOnPostgres(dsn, args, progress);
+}
+
+int RunOn(const std::string& path, const Arguments& args, Progress& progress,
+          const Opened& opened) {
+  return args.source == "postgres"
+             ? RunOnPrivatePostgres(path, args, progress, opened)
+             : RunOnSqlite(path, args, progress, opened);
+}
+
 int RunOnGenerated(const Arguments& args, Progress& progress) {
-  Schema schema;
-  DefineFeedTypes(schema);
   TemporaryDirectory directory("feed_demo");
   if (directory.path().empty())
     return Fail("cannot make a temporary directory");
@@ -370,12 +431,8 @@ int RunOnGenerated(const Arguments& args, Progress& progress) {
   progress.Say("making a database");
   absl::Status status = WriteFeedDatabase(path, args.generated);
   if (!status.ok()) return Fail(status);
-  const absl::StatusOr<std::unique_ptr<SqliteSource>> db =
-      OpenFeeds(path, schema);
-  if (!db.ok()) return Fail(db.status());
-  // The open file is enough, and so no signal can leave it behind.
-  directory.Remove();
-  return Demo(args, schema, **db, progress).Run();
+  // Removed as soon as can be, and so no signal can leave it behind.
+  return RunOn(path, args, progress, [&directory] { directory.Remove(); });
 }
 
 int Main(int argc, char** argv) {
@@ -394,9 +451,13 @@ int Main(int argc, char** argv) {
   if (args.output() == Format::kLines && args.system.empty()) {
     return Fail("--format lines prints one system: choose it with --system");
   }
+  if (args.dsn.has_value() && args.source != "postgres") {
+    return Fail("--dsn is for --source postgres");
+  }
   Progress progress;
-  return args.db.has_value() ? RunOn(*args.db, args, progress)
-                             : RunOnGenerated(args, progress);
+  if (args.dsn.has_value()) return RunOnPostgres(*args.dsn, args, progress);
+  if (args.db.has_value()) return RunOn(*args.db, args, progress, nullptr);
+  return RunOnGenerated(args, progress);
 }
 
 }  // namespace

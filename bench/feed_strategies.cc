@@ -126,8 +126,8 @@ class FeedRunner {
  public:
   using Row = typename System::Row;
 
-  FeedRunner(const Schema& schema, SqliteSource& db, const FeedRequest& request)
-      : schema_(&schema), db_(&db), request_(request) {}
+  FeedRunner(const Schema& schema, FeedSource db, const FeedRequest& request)
+      : schema_(&schema), db_(db), request_(request) {}
 
   absl::StatusOr<Measurement> Measure(const MeasureOptions& options);
   absl::StatusOr<std::string> Explain();
@@ -157,7 +157,7 @@ class FeedRunner {
   absl::Status Answer(Measurement& result) const;
 
   const Schema* schema_;
-  SqliteSource* db_;
+  FeedSource db_;
   FeedRequest request_;
   Scene<Row> scene_;
 };
@@ -166,9 +166,9 @@ template <typename System>
 absl::Status FeedRunner<System>::LoadRows() {
   absl::StatusOr<std::vector<Row>> rows =
       request_.rows == 0
-          ? db_->Select<Row>("ORDER BY id DESC")
-          : db_->Select<Row>("ORDER BY id DESC LIMIT ?1",
-                             {FieldValue::Integer(request_.rows)});
+          ? db_.Select<Row>("ORDER BY id DESC")
+          : db_.Select<Row>("ORDER BY id DESC LIMIT ?1",
+                            {FieldValue::Integer(request_.rows)});
   if (!rows.ok()) return rows.status();
   scene_.rows = *std::move(rows);
   return absl::OkStatus();
@@ -283,7 +283,7 @@ absl::Status FeedRunner<System>::Prepare() {
   scene_.rows.clear();
   const bool per_field = request_.strategy == Strategy::kPerField;
   for (size_t i = 0; i < (per_field ? kFields.size() : 1); ++i) {
-    scene_.caches.emplace_back(*schema_, *db_);
+    scene_.caches.emplace_back(*schema_, db_.source());
   }
   if (!warm) return absl::OkStatus();
   absl::Status status = Cold();
@@ -318,11 +318,15 @@ absl::StatusOr<RunTime> FeedRunner<System>::RunCounted(Measurement& result) {
     }
     return batches_and_waves;
   };
-  const int64_t statements_before = db_->stats().statements;
+  const int64_t statements_before = db_.statements();
+  const std::optional<int64_t> round_trips_before = db_.round_trips();
   const auto calls_before = calls();
   absl::StatusOr<RunTime> time = RunOnce();
   const auto calls_after = calls();
-  result.queries = db_->stats().statements - statements_before;
+  result.queries = db_.statements() - statements_before;
+  if (round_trips_before.has_value()) {
+    result.round_trips = *db_.round_trips() - *round_trips_before;
+  }
   result.batches = calls_after.first - calls_before.first;
   result.waves = calls_after.second - calls_before.second;
   return time;
@@ -356,7 +360,7 @@ absl::Status FeedRunner<System>::Answer(Measurement& result) const {
                          std::string(field.name), " could not be read: ",
                          std::string(OutcomeName(reading->outcome))));
       }
-      FeedLine line = LineOf(*schema_, db_->content_types(), row.*field.ref,
+      FeedLine line = LineOf(*schema_, db_.content_types(), row.*field.ref,
                              *reading++, scene_.page.subs, key);
       line.feed_id = row.id;
       line.field = field.name;
@@ -469,7 +473,7 @@ std::vector<std::string> SystemNames() {
   return names;
 }
 
-absl::StatusOr<Measurement> MeasureFeed(const Schema& schema, SqliteSource& db,
+absl::StatusOr<Measurement> MeasureFeed(const Schema& schema, FeedSource db,
                                         const FeedRequest& request,
                                         const MeasureOptions& options) {
   absl::StatusOr<Measurement> result = NoSuchSystem(request.system);
@@ -480,7 +484,7 @@ absl::StatusOr<Measurement> MeasureFeed(const Schema& schema, SqliteSource& db,
   return result;
 }
 
-absl::StatusOr<std::string> ExplainFeed(const Schema& schema, SqliteSource& db,
+absl::StatusOr<std::string> ExplainFeed(const Schema& schema, FeedSource db,
                                         const FeedRequest& request) {
   FeedRequest cold = request;
   cold.strategy = Strategy::kCold;

@@ -1,5 +1,4 @@
-// Resolves a feed from a SQLite database by one of four strategies, and
-// measures it.
+// Resolves a feed from a database by one of four strategies, and measures it.
 //
 //   naive      a load for each reference and each list as it is read, nothing
 //              shared: the N+1 queries of an object mapper
@@ -28,8 +27,8 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "polyref/bench/feed_lines.h"
+#include "polyref/bench/feed_source.h"
 #include "polyref/cache/schema.h"
-#include "polyref/loaders/sqlite_source.h"
 
 namespace polyref::bench {
 
@@ -76,6 +75,8 @@ struct Measurement {
   int64_t queries = 0;  // SQL statements that read rows, the feed's own too
   int64_t batches = 0;  // loader calls, without the feed query
   int64_t waves = 0;
+  // That of the feed query too; empty if the database has no server.
+  std::optional<int64_t> round_trips;
 
   int repeats = 0;
   absl::Duration wall_median;
@@ -92,14 +93,14 @@ struct Measurement {
 // DefineFeedTypes. NotFound if there is no such system, which names those there
 // are; otherwise the first error of a loader. REQUIRES: nobody else uses `db`
 // meanwhile.
-absl::StatusOr<Measurement> MeasureFeed(const Schema& schema, SqliteSource& db,
+absl::StatusOr<Measurement> MeasureFeed(const Schema& schema, FeedSource db,
                                         const FeedRequest& request,
                                         const MeasureOptions& options = {});
 
 // What the `cold` strategy does: in the mode `plan` the plan before its run and
 // what then happened, with peers what was loaded by reading, a line a relation.
 // Errors as of MeasureFeed.
-absl::StatusOr<std::string> ExplainFeed(const Schema& schema, SqliteSource& db,
+absl::StatusOr<std::string> ExplainFeed(const Schema& schema, FeedSource db,
                                         const FeedRequest& request);
 
 }  // namespace polyref::bench

@@ -59,10 +59,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <stop_token>
 #include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/time/time.h"
 #include "polyref/cache/content_type.h"
 #include "polyref/cache/internal/check.h"
 #include "polyref/cache/key_list.h"
@@ -180,6 +182,11 @@ class ListBatch {
 struct Wave {
   std::vector<LoadBatch> loads;
   std::vector<ListBatch> lists;
+  // When the session stops waiting, and what makes it stop before. A source
+  // need not look at them, but what it does afterwards is of use to others
+  // only.
+  absl::Time deadline = absl::InfiniteFuture();
+  std::stop_token cancel = {};
 };
 
 // How a loader wants its batches cut.

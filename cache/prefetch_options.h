@@ -14,7 +14,8 @@ namespace polyref {
 // answer later is dropped.
 //
 // A source that answers within its Load call, in the calling thread, can't be
-// interrupted there: give the cache an executor. On a thread of that very
+// interrupted there, unless it looks at the wave's deadline and token itself,
+// as PostgresSource does: give the cache an executor. On a thread of that very
 // executor the call is made right there all the same, because all others may be
 // waiting just so: a prefetch with a deadline belongs on another thread.
 struct PrefetchOptions {

@@ -109,6 +109,12 @@ M& MemberAt(void* object, size_t offset) {
 
 }  // namespace
 
+std::optional<ObjectKey> KeyOf(KeyKind kind, const FieldValue& value) {
+  ObjectKey key = CanonicalOrWritten(kind, value);
+  if (!key.Is(kind)) return std::nullopt;
+  return key;
+}
+
 RowMapper::RowMapper(const Schema& schema, const ContentType& type,
                      const ContentTypeIds& ids)
     : type_(&type) {
@@ -197,9 +203,7 @@ absl::Status RowMapper::Decode(std::span<const FieldValue> row,
 }
 
 std::optional<ObjectKey> RowMapper::DecodeKey(const FieldValue& value) const {
-  ObjectKey key = CanonicalOrWritten(type_->key().kind, value);
-  if (!key.Is(type_->key().kind)) return std::nullopt;
-  return key;
+  return KeyOf(type_->key().kind, value);
 }
 
 bool RowMapper::AssignKey(const FieldValue& value, void* object) const {

@@ -43,6 +43,9 @@
 
 namespace polyref {
 
+// The canonical key of that kind that a column's value is; empty if it is none.
+std::optional<ObjectKey> KeyOf(KeyKind kind, const FieldValue& value);
+
 class RowMapper {
  public:
   // What the database id of a reference says whose type column holds no

@@ -25,7 +25,6 @@
 #include <limits>
 #include <optional>
 #include <utility>
-#include <variant>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
@@ -38,6 +37,7 @@
 #include "polyref/cache/key_list.h"
 #include "polyref/cache/list_request.h"
 #include "polyref/cache/object_key.h"
+#include "polyref/loaders/internal/list_condition.h"
 #include "polyref/loaders/internal/sqlite_connection.h"
 #include "polyref/loaders/internal/sqlite_keys.h"
 #include "polyref/loaders/internal/sqlite_schema_check.h"
@@ -49,7 +49,9 @@ namespace {
 
 using cache_internal::Affinity;
 using cache_internal::Cat;
+using cache_internal::CheckConditionIsThere;
 using cache_internal::CompiledStatement;
+using cache_internal::ConditionOf;
 using cache_internal::InvalidArgument;
 using cache_internal::KeyForm;
 using cache_internal::KeyFormFinding;
@@ -62,6 +64,7 @@ using cache_internal::SqliteConnection;
 using cache_internal::StatementRun;
 using cache_internal::Table;
 using cache_internal::TypeTable;
+using cache_internal::ValueOf;
 
 // How many shapes of lists stay compiled. A program has a few for each list; in
 // place of an order of eviction there is a bound.
@@ -236,16 +239,6 @@ absl::Status ReadCounts(ListBatch& batch, CompiledStatement& statement) {
   }
 }
 
-FieldValue ValueOf(const ConditionSql::Parameter& parameter) {
-  if (const auto* integer = std::get_if<int64_t>(&parameter))
-    return FieldValue::Integer(*integer);
-  if (const auto* real = std::get_if<double>(&parameter))
-    return FieldValue::Real(*real);
-  if (const auto* text = std::get_if<std::string>(&parameter))
-    return FieldValue::Text(*text);
-  return FieldValue::Null();
-}
-
 int64_t AsInteger(size_t number) {
   constexpr auto kMax = std::numeric_limits<int64_t>::max();
   return std::in_range<int64_t>(number) ? static_cast<int64_t>(number) : kMax;
@@ -265,23 +258,6 @@ absl::Status BindList(CompiledStatement& statement, const ListRequest& request,
   absl::Status status = statement.Bind(values);
   if (status.ok()) BindKeys(statement, condition + 1, keys);
   return status;
-}
-
-// For messages.
-std::string ConditionOf(const ListRequest& request) {
-  return Cat("condition ", request.where->name(), " of ",
-             request.child->name());
-}
-
-// InvalidArgument if a condition that must be met has no SQL.
-absl::Status CheckConditionIsThere(const ListRequest& request) {
-  const bool may_be_left_out = request.first == 0 && !request.count_only;
-  if (!request.where || !request.where->sql().sql.empty() || may_be_left_out)
-    return absl::OkStatus();
-  return InvalidArgument("the list ", request.ToString(), " needs the SQL of ",
-                         "its condition ", request.where->name(),
-                         ", to tell which rows ",
-                         request.count_only ? "count" : "come first");
 }
 
 // InvalidArgument if the SQL of the request's condition is none, or has not the

@@ -385,6 +385,37 @@ TEST_F(DeadlineTest, ThoseWhoJoinedAskForTheListAgain) {
   EXPECT_EQ(source_.calls(), 2);
 }
 
+// A source that looks at the wave's end fails its batches; to those who joined
+// that is no answer.
+TEST_F(DeadlineTest, ThoseWhoJoinedAskAgainWhenTheSourceEndsIt) {
+  source_.Block();
+  source_.OnCall([&](Wave wave) {
+    if (!wave.cancel.stop_requested())
+      return source_.tables().Load(std::move(wave));
+    for (LoadBatch& batch : wave.loads)
+      std::move(batch).Finish(absl::CancelledError("by the source"));
+    for (ListBatch& batch : wave.lists)
+      std::move(batch).Finish(absl::CancelledError("by the source"));
+  });
+  std::jthread tired([&] {
+    const std::vector<Line> lines = Writers({1});
+    Session session = cache_.NewSession();
+    const PrefetchReport report =
+        Fetch(session, lines, {"writer.books"}, Cancellable());
+    EXPECT_THAT(report.status().ToString(), StartsWith(kCancelled));
+  });
+  source_.Await(1);
+  std::string writer;
+  std::jthread patient([&] { writer = ReadAnew(Ref<Writer>(1)); });
+  AwaitJoined<Writer>(1);
+  cancel_.request_stop();
+  source_.Open();
+  tired.join();
+  patient.join();
+  EXPECT_EQ(writer, "Ada");
+  EXPECT_EQ(source_.calls(), 2);
+}
+
 // Who waits for another's load has a deadline too; the load goes on.
 TEST_F(DeadlineTest, ThoseWhoJoinedGiveUpAlone) {
   source_.Hold();

@@ -1,16 +1,10 @@
 // Runs the demo as a user does, on a database made by Django whose right
 // answers are known.
-#include <sys/wait.h>
-
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <map>
 #include <nlohmann/json.hpp>
-#include <sstream>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -18,6 +12,8 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "polyref/bench/feed_lines.h"
+#include "polyref/tests/demo_run.h"
+#include "polyref/tests/run_file.h"
 
 namespace polyref::bench {
 namespace {
@@ -29,78 +25,7 @@ using ::testing::IsEmpty;
 using ::testing::IsSupersetOf;
 using ::testing::SizeIs;
 
-// A file of the workspace, where Bazel put it for this test.
-std::string RunFile(const std::string& path) {
-  const char* root = std::getenv("TEST_SRCDIR");
-  const char* workspace = std::getenv("TEST_WORKSPACE");
-  if (root == nullptr || workspace == nullptr) return path;
-  return std::string(root) + "/" + workspace + "/" + path;
-}
-
 std::string Database() { return RunFile("tests/data/django_feeds.sqlite3"); }
-
-std::string TemporaryFile(const std::string& name) {
-  return ::testing::TempDir() + "/" + name;
-}
-
-std::string ReadFile(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
-std::vector<std::string> Lines(const std::string& text) {
-  std::vector<std::string> lines;
-  std::istringstream stream(text);
-  for (std::string line; std::getline(stream, line);) lines.push_back(line);
-  return lines;
-}
-
-struct Output {
-  int exit_code = -1;
-  std::string out;
-  std::string err;
-};
-
-// Runs the demo in a shell. Arguments hold no quotes.
-Output RunDemo(const std::vector<std::string>& arguments,
-               const std::string& environment = "") {
-  const std::string err = TemporaryFile("stderr");
-  std::string command = environment + " '" + RunFile("bench/feed_demo") + "'";
-  for (const std::string& argument : arguments) {
-    command += " '" + argument + "'";
-  }
-  command += " 2>'" + err + "'";
-  Output output;
-  std::FILE* pipe = popen(command.c_str(), "r");
-  if (pipe == nullptr) return output;
-  char buffer[1 << 16];
-  for (size_t n; (n = std::fread(buffer, 1, sizeof(buffer), pipe)) > 0;) {
-    output.out.append(buffer, n);
-  }
-  const int status = pclose(pipe);
-  if (WIFEXITED(status)) output.exit_code = WEXITSTATUS(status);
-  output.err = ReadFile(err);
-  return output;
-}
-
-// The JSON objects that the demo prints for these arguments.
-std::vector<json> RunJson(std::vector<std::string> arguments) {
-  arguments.push_back("--format=json");
-  const Output output = RunDemo(arguments);
-  EXPECT_EQ(output.exit_code, 0) << output.err;
-  EXPECT_EQ(output.err, "");
-  std::vector<json> objects;
-  for (const std::string& line : Lines(output.out)) {
-    objects.push_back(json::parse(line));
-  }
-  return objects;
-}
-
-json ExpectedAnswer(const std::string& system, const std::string& rows) {
-  static const auto& file = *new json(
-      json::parse(ReadFile(RunFile("tests/data/django_feeds.expected.json"))));
-  return file.at("systems").at(system).at("newest").at(rows);
-}
 
 // ---- The answers. ----
 
@@ -346,7 +271,7 @@ TEST(DemoTest, HelpNamesEveryFlag) {
   EXPECT_EQ(output.err, "");
   for (const char* flag :
        {"--db", "--system", "--rows", "--strategy", "--mode", "--format",
-        "--repeats", "--actions", "--seed", "--explain"}) {
+        "--repeats", "--actions", "--seed", "--explain", "--source", "--dsn"}) {
     EXPECT_THAT(output.out, HasSubstr(flag));
   }
 }
@@ -376,6 +301,10 @@ TEST(FailureTest, BadArguments) {
   EXPECT_THAT(Failure({"--format=xml"}), HasSubstr("json"));
   EXPECT_THAT(Failure({"--format=lines"}), HasSubstr("--system"));
   EXPECT_THAT(Failure({"--db", Database(), "--seed=1"}), HasSubstr("--seed"));
+  EXPECT_THAT(Failure({"--source=oracle"}), HasSubstr("postgres"));
+  EXPECT_THAT(Failure({"--dsn=host=db"}), HasSubstr("--source postgres"));
+  EXPECT_THAT(Failure({"--source=postgres", "--dsn=host=db", "--seed=1"}),
+              HasSubstr("--seed"));
 }
 
 TEST(FailureTest, UnknownSystemNamesThoseThereAre) {

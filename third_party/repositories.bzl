@@ -1,4 +1,4 @@
-"""The libraries polyref is built with, as pinned archives.
+"""The libraries polyref is built with, as pinned archives; libpq is the system's.
 
 Every repository is wrapped in `maybe`: a workspace that declares one of them
 before calling these macros keeps its own version.
@@ -6,6 +6,7 @@ before calling these macros keeps its own version.
 
 load("@bazel_tools//tools/build_defs/repo:http.bzl", "http_archive")
 load("@bazel_tools//tools/build_defs/repo:utils.bzl", "maybe")
+load(":system_library.bzl", "system_library")
 
 def polyref_dependencies():
     """What a workspace that uses polyref needs."""
@@ -50,6 +51,20 @@ def polyref_dependencies():
         sha256 = "49112cc7328392aa4e3e5dae0b2f6736d0153430143d21f69327788ff4efe734",
         strip_prefix = "sqlite-amalgamation-3400100",
         url = "https://www.sqlite.org/2022/sqlite-amalgamation-3400100.zip",
+    )
+
+    # Only for what reads PostgreSQL. Its client library has no build of Bazel's,
+    # and belongs to the system's TLS and Kerberos anyway.
+    maybe(
+        system_library,
+        name = "libpq",
+        headers = [
+            "libpq-fe.h",
+            "pg_config_ext.h",
+            "postgres_ext.h",
+        ],
+        library = "pq",
+        package = "libpq",
     )
 
     # Only for //cache:open_metrics, and of it only the package `core`. The name

@@ -24,6 +24,8 @@ packages=(
   libcli11-dev nlohmann-json3-dev libssl-dev
   prometheus-cpp-dev liblzma-dev
   libleveldb-dev librocksdb-dev libtbb-dev
+  libpq-dev postgresql-15
+  libmemcached-dev memcached
 )
 check_packages=(clang-14 clang-format libclang-rt-14-dev)
 report_packages=(python3-jinja2 python3-matplotlib)
@@ -51,6 +53,20 @@ install_packages() {
   # rehearsal fails; with lists that name versions gone since, the download.
   "${install[@]}" --simulate </dev/null >/dev/null 2>&1 || apt-get update -q </dev/null
   "${install[@]}" </dev/null || { apt-get update -q </dev/null && "${install[@]}" </dev/null; }
+}
+
+# Tests start their own servers. Debian would make and start one of PostgreSQL
+# and one of memcached when it installs them.
+forbid_servers() {
+  local policy=/usr/sbin/policy-rc.d settings=/etc/postgresql-common/createcluster.conf
+  if [[ ! -e $settings ]]; then
+    mkdir -p "$(dirname "$settings")"
+    echo "create_main_cluster = false" >"$settings"
+  fi
+  [[ ! -e $policy ]] || return 0
+  printf '#!/bin/sh\nexit 101\n' >"$policy"
+  chmod +x "$policy"
+  trap "rm -f $policy" EXIT
 }
 
 write_rc() {
@@ -94,6 +110,7 @@ elif ((EUID != 0)); then
   exit 1
 else
   say "installing ${missing[*]}"
+  forbid_servers
   install_packages "${missing[@]}" >&2
 fi
 write_rc

@@ -67,6 +67,13 @@ void CutInto(std::span<const uint32_t> ordinals, size_t max_size, Add&& add) {
   }
 }
 
+// Whether a source that keeps a wave's deadline says so when the deadline, or
+// the caller, has ended a batch. That is no failure to those who joined it.
+bool IsForPatience(const absl::Status& status) {
+  return status.code() == absl::StatusCode::kDeadlineExceeded ||
+         status.code() == absl::StatusCode::kCancelled;
+}
+
 // Calls the source. Shared with the executor's task, which may outlast the
 // wave.
 void CallSource(Source& source, const Flight& flight, Wave wave,
@@ -177,6 +184,8 @@ class Round {
     const auto latch = std::make_shared<WaveLatch>(
         static_cast<int>(keys_.size() + lists_.size()));
     Wave wave;
+    wave.deadline = session_.patience().deadline;
+    wave.cancel = session_.patience().cancel;
     std::vector<std::shared_ptr<BatchState>> states;
     for (KeyPart& part : keys_) {
       part.state = std::make_shared<BatchState>(
@@ -211,11 +220,13 @@ class Round {
     return latch->Wait(session_.patience());
   }
 
-  void Absorb(const absl::Status& patience)
+  void Absorb(absl::Status patience)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(map_.mutex()) {
+    const bool has_all = patience.ok();
+    if (has_all) patience = session_.patience().Check();
     const auto is_there = [&](const auto& part) {
-      return part.state != nullptr &&
-             (patience.ok() || part.state->is_complete());
+      return part.state != nullptr && (has_all || part.state->is_complete()) &&
+             (patience.ok() || !IsForPatience(part.state->status()));
     };
     const auto there = [&](auto& parts) {
       return std::stable_partition(parts.begin(), parts.end(), is_there);

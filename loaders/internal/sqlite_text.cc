@@ -35,6 +35,7 @@
 #include "polyref/cache/internal/text.h"
 #include "polyref/cache/list_order.h"
 #include "polyref/cache/object_key.h"
+#include "polyref/loaders/internal/list_condition.h"
 #include "polyref/loaders/internal/sqlite_connection.h"
 #include "polyref/loaders/internal/sqlite_keys.h"
 
@@ -162,10 +163,6 @@ std::string Comparable(const std::string& column, FieldKind kind) {
   }
   return Cat("CASE typeof(", column, ") WHEN 'blob' THEN hex(", column,
              ") ELSE upper(replace(", column, ", '-', '')) END");
-}
-
-bool HasConditionSql(const ListRequest& request) {
-  return request.where && !request.where->sql().sql.empty();
 }
 
 // Whether only the first rows of each parent are wanted.

@@ -76,6 +76,28 @@ class GraphCache::Listener : public InvalidationListener {
 
   void EverythingChanged() override { cache_.InvalidateAll(); }
 
+  absl::Status Committed(ChangeSet set) override {
+    std::vector<ContentTypeId> types;
+    for (const std::string& name : set.types) {
+      const absl::StatusOr<const ContentType*> type = Require(name);
+      if (!type.ok()) return type.status();
+      types.push_back((*type)->id());
+    }
+    std::vector<Change> changes;
+    for (ChangeSet::Row& row : set.rows) {
+      const absl::StatusOr<const ContentType*> type = Require(row.content_type);
+      if (!type.ok()) return type.status();
+      absl::StatusOr<ObjectKey> key = (*type)->RequireKey(row.key);
+      if (!key.ok()) return key.status();
+      changes.push_back(
+          {row.row == nullptr ? Change::Kind::kInvalidate : Change::Kind::kPut,
+           (*type)->id(), *std::move(key), std::move(row.row)});
+    }
+    cache_internal::WriteFromElsewhere(*cache_.state_, types,
+                                       std::move(changes));
+    return absl::OkStatus();
+  }
+
  private:
   absl::StatusOr<const ContentType*> Require(std::string_view name) const {
     const ContentType* type = cache_.schema().Find(name);

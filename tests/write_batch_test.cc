@@ -3,7 +3,9 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -14,6 +16,7 @@
 #include "polyref/cache/bulk_loader.h"
 #include "polyref/cache/cache_options.h"
 #include "polyref/cache/cache_stats.h"
+#include "polyref/cache/content_type.h"
 #include "polyref/cache/generic_ref.h"
 #include "polyref/cache/graph_cache.h"
 #include "polyref/cache/index.h"
@@ -358,6 +361,132 @@ TEST_F(WriteBatchTest, ListenerWithABadKeyChangesNothing) {
   EXPECT_THAT(status.message(), HasSubstr("two"));
   ReadAnew(1);
   EXPECT_THAT(Calls(), IsEmpty());
+}
+
+// ---- The listener and whole transactions. ----
+
+ChangeSet::Row RowOf(User user) {
+  const int64_t id = user.id;
+  return {"b.user", id, MakeObject(std::move(user))};
+}
+
+TEST_F(WriteBatchTest, CommittedRowReplacesAnOlderVersion) {
+  ASSERT_TRUE(cache_.Put(User{1, "old", 10}).ok());
+  Session early = cache_.NewSession();
+  ChangeSet set;
+  set.rows.push_back(RowOf({1, "new", 20}));
+  ASSERT_TRUE(cache_.listener().Committed(std::move(set)).ok());
+  EXPECT_EQ(ReadAnew(1), "new");
+  EXPECT_EQ(Read(early, 1), "old");
+  EXPECT_THAT(Calls(), IsEmpty());
+}
+
+TEST_F(WriteBatchTest, CommittedRowNeverReplacesWhatMayBeNewer) {
+  ASSERT_TRUE(PutAll({{1, "one", 20}, {2, "two", 20}, {3, "three"}}).ok());
+  ASSERT_TRUE(cache_.Erase<User>(4).ok());
+  source_.Add<User>({{1, "One"}, {2, "Two"}, {3, "Three"}, {5, "Five"}});
+  ChangeSet set;
+  set.rows.push_back(RowOf({1, "late", 10}));  // all are forgotten
+  set.rows.push_back(RowOf({2, "same", 20}));
+  set.rows.push_back(RowOf({3, "what"}));       // has no version
+  set.rows.push_back(RowOf({4, "gone", 20}));   // is known to be gone
+  set.rows.push_back(RowOf({5, "first", 20}));  // nothing is known of it
+  ASSERT_TRUE(cache_.listener().Committed(std::move(set)).ok());
+  EXPECT_EQ(UserStats().objects, 0);
+  EXPECT_EQ(ReadAnew(1), "One");
+  EXPECT_EQ(ReadAnew(2), "Two");
+  EXPECT_EQ(ReadAnew(3), "Three");
+  EXPECT_EQ(ReadAnew(4), "-");
+  EXPECT_EQ(ReadAnew(5), "Five");
+  EXPECT_THAT(Calls(), ElementsAre("b.user 1", "b.user 2", "b.user 3",
+                                   "b.user 4", "b.user 5"));
+}
+
+TEST_F(WriteBatchTest, CommittedRowEndsALoadUnderWay) {
+  source_.Interrupt([&] {
+    source_.Add<User>({{1, "new", 20}});
+    ChangeSet set;
+    set.rows.push_back(RowOf({1, "new", 20}));
+    ASSERT_TRUE(cache_.listener().Committed(std::move(set)).ok());
+  });
+  ReadAnew(1);
+  EXPECT_EQ(ReadAnew(1), "new");
+}
+
+TEST_F(WriteBatchTest, CommittedRowsMaySwapUniqueValues) {
+  ASSERT_TRUE(PutAll({{1, "a", 1}, {2, "b", 1}}).ok());
+  ChangeSet set;
+  set.rows.push_back(RowOf({1, "b", 2}));
+  set.rows.push_back(RowOf({2, "a", 2}));
+  ASSERT_TRUE(cache_.listener().Committed(std::move(set)).ok());
+  EXPECT_EQ(Find("a"), 2);
+  EXPECT_EQ(Find("b"), 1);
+}
+
+TEST_F(WriteBatchTest, CommittedRowThatCannotBePutIsForgotten) {
+  ASSERT_TRUE(PutAll({{1, "a", 1}, {2, "b", 1}}).ok());
+  ChangeSet set;
+  set.rows.push_back(RowOf({1, "b", 2}));
+  ASSERT_TRUE(cache_.listener().Committed(std::move(set)).ok());
+  EXPECT_EQ(Find("a"), 0);
+  EXPECT_EQ(Find("b"), 2);
+}
+
+TEST_F(WriteBatchTest, CommittedTypesAndKeysAreForgotten) {
+  for (int64_t id : {1, 2}) ReadAnew(id);
+  source_.Add<User>({{1, "A"}, {2, "B"}});
+  ChangeSet keys;
+  keys.rows.push_back({"b.user", "01"});
+  ASSERT_TRUE(cache_.listener().Committed(std::move(keys)).ok());
+  EXPECT_EQ(ReadAnew(1), "A");
+  EXPECT_EQ(ReadAnew(2), "ben");
+  ChangeSet types;
+  types.types = {"b.tag", "b.user"};
+  ASSERT_TRUE(cache_.listener().Committed(std::move(types)).ok());
+  EXPECT_EQ(ReadAnew(2), "B");
+}
+
+TEST_F(WriteBatchTest, TransactionWithAMistakeChangesNothing) {
+  ReadAnew(1);
+  Calls();
+  ChangeSet unknown;
+  unknown.rows.push_back({"b.user", 1});
+  unknown.types = {"b.usr"};
+  EXPECT_EQ(cache_.listener().Committed(std::move(unknown)).code(),
+            absl::StatusCode::kNotFound);
+  ChangeSet no_key;
+  no_key.rows.push_back({"b.user", 1});
+  no_key.rows.push_back({"b.user", "two"});
+  EXPECT_EQ(cache_.listener().Committed(std::move(no_key)).code(),
+            absl::StatusCode::kInvalidArgument);
+  ReadAnew(1);
+  EXPECT_THAT(Calls(), IsEmpty());
+}
+
+TEST_F(WriteBatchTest, ListenerWithoutTransactionsIsToldKeysAndTypes) {
+  struct Plain : InvalidationListener {
+    absl::Status Changed(std::string_view type,
+                         std::span<const ObjectKey> keys) override {
+      for (const ObjectKey& key : keys)
+        told.push_back(std::string(type) + " " + key.ToString());
+      return absl::OkStatus();
+    }
+    absl::Status TypeChanged(std::string_view type) override {
+      told.push_back(std::string(type));
+      return absl::NotFoundError("no such type");
+    }
+    void EverythingChanged() override {}
+    std::vector<std::string> told;
+  } plain;
+  ChangeSet set;
+  set.types = {"x.y"};
+  set.rows.push_back(RowOf({2, "two", 2}));
+  set.rows.push_back({"b.tag", "t"});
+  set.rows.push_back({"b.user", 1});
+  EXPECT_EQ(plain.Committed(std::move(set)).code(),
+            absl::StatusCode::kNotFound);
+  EXPECT_THAT(plain.told,
+              ElementsAre("x.y", "b.tag t", "b.user 2", "b.user 1"));
 }
 
 TEST_F(WriteBatchTest, OlderRowIsAskedForOnceASession) {

@@ -1,12 +1,21 @@
 // A batch is judged as a whole: an object may take over a unique value from
 // another one that the same batch changes, but no two objects of it may have
 // one.
+//
+// A row from elsewhere is as old as the feed that brings it is late, so it may
+// only replace what is older still. Of an equal version nothing tells which is
+// the newer row, and neither does a lower one: a version may be the time at
+// which a transaction began, and the one that began first may commit last. A
+// key that is unknown, or known to have no row, may be so because of a later
+// write. Those are invalidated, which is always right.
 #include "polyref/cache/internal/writes.h"
 
+#include <compare>
 #include <optional>
 #include <string>
 #include <utility>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
 #include "polyref/cache/internal/text.h"
 #include "polyref/cache/internal/type_indexes.h"
@@ -55,6 +64,16 @@ absl::Status CheckAmongThemselves(const Schema& schema,
     }
   }
   return absl::OkStatus();
+}
+
+// Whether a put from elsewhere has a higher version than what is cached.
+bool Replaces(const CacheState& cache, const Change& put, Tick time)
+    ABSL_EXCLUSIVE_LOCKS_REQUIRED(cache.map.mutex()) {
+  const IdentityMap::View known =
+      cache.map.Find(put.type, put.key, cache.map.now(), time);
+  if (known.state != KeyState::kLoaded) return false;
+  return cache.schema.type(put.type).CompareVersions(known.object,
+                                                     put.object.get()) < 0;
 }
 
 }  // namespace
@@ -107,6 +126,32 @@ absl::StatusOr<std::vector<Written>> Write(CacheState& cache,
   for (Written& one : written) one.view.since = sequence;
   cache.map.EvictToFit();
   return written;
+}
+
+void WriteFromElsewhere(CacheState& cache, std::span<const ContentTypeId> types,
+                        std::vector<Change> changes) {
+  const Tick time = cache.Now();
+  const Keys last = LastOf(changes);
+  const bool fits = CheckAmongThemselves(cache.schema, changes, last).ok();
+  std::vector<Change> done;
+  const MutexLock lock(cache.map.mutex());
+  for (const ContentTypeId type : types) cache.map.InvalidateType(type);
+  for (size_t i = 0; i < changes.size(); ++i) {
+    Change& change = changes[i];
+    if (last.at(std::pair(change.type, change.key)) != i) continue;
+    if (change.kind == Change::Kind::kPut) {
+      const auto is_in_batch = [&](const ObjectKey& other) {
+        return last.contains(std::pair(change.type, other));
+      };
+      if (!fits || !Replaces(cache, change, time) ||
+          !cache.map.CheckPut(change.type, change.object.get(), is_in_batch)
+               .ok())
+        change.kind = Change::Kind::kInvalidate;
+    }
+    done.push_back(std::move(change));
+  }
+  if (!done.empty()) cache.map.Apply(done, time);
+  cache.map.EvictToFit();
 }
 
 }  // namespace polyref::cache_internal

@@ -38,6 +38,13 @@ struct Written {
 absl::StatusOr<std::vector<Written>> Write(CacheState& cache,
                                            std::span<Change> changes);
 
+// The same for what others have written, at some time: invalidations, and puts
+// that replace what is there if it is an older version. Where it is not, or
+// that can't be told, or the put is not possible, its key is invalidated. All
+// of `types` is forgotten, too.
+void WriteFromElsewhere(CacheState& cache, std::span<const ContentTypeId> types,
+                        std::vector<Change> changes);
+
 }  // namespace polyref::cache_internal
 
 #endif  // POLYREF_CACHE_INTERNAL_WRITES_H_

@@ -132,7 +132,8 @@ absl::Status ErrorOf(const PGresult* result) {
     return absl::AbortedError(
         "an earlier statement of the same transaction failed");
   }
-  if (status != PGRES_FATAL_ERROR && status != PGRES_BAD_RESPONSE)
+  if (status != PGRES_FATAL_ERROR && status != PGRES_BAD_RESPONSE &&
+      !EndsConnection(result))
     return absl::OkStatus();
   const std::string_view state = SqlState(result);
   if (state.empty())
@@ -158,7 +159,7 @@ std::string QuotedName(std::string_view name) {
 absl::StatusOr<std::unique_ptr<PostgresConnection>> PostgresConnection::Connect(
     const std::string& dsn, absl::Time deadline, int wake_fd) {
   // Later keywords go before what the string says, earlier ones behind it. A
-  // host that vanished is noticed within a minute, not after hours.
+  // host that vanished is noticed within half a minute, not after hours.
   const char* const keywords[] = {"keepalives_idle",
                                   "keepalives_interval",
                                   "keepalives_count",
@@ -167,7 +168,7 @@ absl::StatusOr<std::unique_ptr<PostgresConnection>> PostgresConnection::Connect(
                                   "client_encoding",
                                   "fallback_application_name",
                                   nullptr};
-  const char* const values[] = {"30",        "10",   "3",       "60000",
+  const char* const values[] = {"10",        "5",    "3",       "25000",  //
                                 dsn.c_str(), "UTF8", "polyref", nullptr};
   PGconn* const handle = PQconnectStartParams(keywords, values, 1);
   if (handle == nullptr) return absl::ResourceExhaustedError("out of memory");

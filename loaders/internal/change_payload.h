@@ -1,0 +1,30 @@
+// What the triggers of postgres_triggers.h announce, as texts:
+//
+//   shop.apple:7,8;shop.box:*
+//
+// types with keys, or with * for all of them. In names and keys the characters
+// % , : ; * = stand as % and two hexadecimal digits.
+#ifndef POLYREF_LOADERS_INTERNAL_CHANGE_PAYLOAD_H_
+#define POLYREF_LOADERS_INTERNAL_CHANGE_PAYLOAD_H_
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+namespace polyref::cache_internal {
+
+struct AnnouncedType {
+  std::string name;
+  std::vector<std::string> keys;
+  bool is_whole = false;
+};
+
+// InvalidArgument for any text that is not of that form.
+absl::StatusOr<std::vector<AnnouncedType>> ParseChangePayload(
+    std::string_view payload);
+
+}  // namespace polyref::cache_internal
+
+#endif  // POLYREF_LOADERS_INTERNAL_CHANGE_PAYLOAD_H_

@@ -1,0 +1,71 @@
+// What has to be there before a database replicates: a publication of the
+// tables, and a slot that keeps the log.
+#ifndef POLYREF_LOADERS_INTERNAL_REPLICATION_SETUP_H_
+#define POLYREF_LOADERS_INTERNAL_REPLICATION_SETUP_H_
+
+#include <cstdint>
+#include <memory>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "polyref/cache/content_type.h"
+#include "polyref/cache/schema.h"
+#include "polyref/loaders/internal/pgoutput.h"
+#include "polyref/loaders/internal/postgres_connection.h"
+
+namespace polyref::cache_internal {
+
+struct ReplicationSetup {
+  std::string slot;
+  std::string publication;
+  std::set<std::string> types_left_out;
+};
+
+// Rows of the type are in the table of that Oid.
+struct PublishedTable {
+  uint32_t id = 0;
+  const ContentType* type = nullptr;
+};
+
+// Makes the publication if there is none of that name, and returns the tables
+// of all types. FailedPrecondition, with a list of all that is wrong, if the
+// database can't tell of all their changes.
+absl::StatusOr<std::vector<PublishedTable>> PreparePublication(
+    PostgresConnection& sql, const Schema& schema,
+    const ReplicationSetup& setup, absl::Time deadline);
+
+// Whether the slot is there, and has all that came after `applied`. Ends
+// `sender`, the server's process that has sent to us, if it does not know yet
+// that we are gone.
+absl::StatusOr<bool> CanGoOn(PostgresConnection& sql, const std::string& slot,
+                             Lsn applied, int sender, absl::Time deadline);
+
+// Makes a slot, in place of one of that name, and returns where it begins. That
+// waits for all transactions that are open: an error if they take too long.
+absl::StatusOr<Lsn> MakeSlot(PostgresConnection& sql, const std::string& slot,
+                             absl::Time deadline);
+
+// Ends whoever reads it, and drops it, if possible.
+void DropSlot(PostgresConnection& sql, const std::string& slot,
+              absl::Time deadline);
+
+// A connection on which the messages of the slot come, from `start` on.
+absl::StatusOr<std::unique_ptr<PostgresConnection>> StartReplication(
+    const std::string& dsn, const ReplicationSetup& setup, Lsn start,
+    absl::Time deadline);
+
+// The values of the first row that a query has, in text; none without a row.
+absl::StatusOr<std::vector<std::string>> ReadOne(PostgresConnection& sql,
+                                                 const std::string& query,
+                                                 absl::Time deadline);
+
+// A text in SQL: in single quotes.
+std::string QuotedText(std::string_view text);
+
+}  // namespace polyref::cache_internal
+
+#endif  // POLYREF_LOADERS_INTERNAL_REPLICATION_SETUP_H_

@@ -1,0 +1,295 @@
+// Notifications come in the order of the commits, so one of our own is a mark:
+// when it comes back, all that was committed before has come, too. Marks begin
+// with "=", which no announcement does, and name the server's process that
+// serves us, so that every feed knows its own.
+#include "polyref/loaders/postgres_change_feed.h"
+
+#include <libpq-fe.h>
+
+#include <algorithm>
+#include <charconv>
+#include <map>
+#include <optional>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_set.h"
+#include "absl/strings/str_join.h"
+#include "polyref/cache/content_type.h"
+#include "polyref/cache/internal/mutex.h"
+#include "polyref/cache/internal/text.h"
+#include "polyref/cache/object_key.h"
+#include "polyref/loaders/internal/change_payload.h"
+#include "polyref/loaders/internal/feed_loop.h"
+#include "polyref/loaders/internal/postgres_connection.h"
+
+namespace polyref {
+
+using cache_internal::AnnouncedType;
+using cache_internal::Cat;
+using cache_internal::MutexLock;
+using cache_internal::PostgresConnection;
+using cache_internal::PostgresResult;
+using cache_internal::QuotedName;
+
+namespace {
+
+constexpr int kTriggersOfAType = 4;
+
+struct FreeNotification {
+  void operator()(PGnotify* notification) const { PQfreemem(notification); }
+};
+using Notification = std::unique_ptr<PGnotify, FreeNotification>;
+
+}  // namespace
+
+class PostgresChangeFeed::Impl final : public cache_internal::FeedProtocol {
+ public:
+  Impl(std::string dsn, const Schema& schema, InvalidationListener& listener,
+       PostgresChangeFeedOptions options)
+      : dsn_(std::move(dsn)),
+        schema_(schema),
+        listener_(listener),
+        options_(std::move(options)),
+        loop_(*this,
+              {options_.back_off, options_.max_back_off,
+               options_.clock ? options_.clock : [] { return absl::Now(); }}) {}
+
+  absl::Status Open();
+  absl::Status Sync(absl::Time deadline);
+  cache_internal::FeedLoop& loop() { return loop_; }
+  PostgresChangeFeedStats stats() const {
+    const MutexLock lock(stats_mutex_);
+    return stats_;
+  }
+
+  absl::StatusOr<std::unique_ptr<PostgresConnection>> Begin() override;
+  absl::Status Take(PostgresConnection& connection) override;
+  void Lost() override;
+
+ private:
+  // What has arrived together.
+  struct Heard {
+    std::map<const ContentType*, absl::flat_hash_set<ObjectKey>> keys;
+    std::set<const ContentType*> types;
+    bool is_everything = false;
+    int64_t notifications = 0;
+    int64_t undecodable = 0;
+  };
+
+  // When a server that has not answered is given up.
+  absl::Time ServerDeadline() const {
+    return absl::Now() + options_.connect_timeout;
+  }
+  absl::Status CheckTriggers(PostgresConnection& connection) const;
+  void Hear(const PostgresConnection& connection, const PGnotify& notification,
+            Heard& heard);
+  void HearType(const AnnouncedType& announced, Heard& heard) const;
+  void Tell(Heard heard);
+  void TellEverything();
+  static std::string MarkOf(const PostgresConnection& connection) {
+    return Cat("=", PQbackendPID(connection.get()), ".");
+  }
+
+  const std::string dsn_;
+  const Schema& schema_;
+  InvalidationListener& listener_;
+  const PostgresChangeFeedOptions options_;
+  int64_t sent_mark_ = 0;
+  int64_t heard_mark_ = 0;
+  mutable cache_internal::Mutex stats_mutex_;
+  PostgresChangeFeedStats stats_ ABSL_GUARDED_BY(stats_mutex_);
+  cache_internal::FeedLoop loop_;
+};
+
+absl::Status PostgresChangeFeed::Impl::Open() {
+  if (absl::Status status = schema_.Check(); !status.ok()) return status;
+  absl::Status status = loop_.Poll();
+  if (!status.ok()) return status;
+  return loop_.Await(
+      absl::InfiniteFuture(),
+      [&](PostgresConnection& connection) { return CheckTriggers(connection); },
+      [] { return true; });
+}
+
+absl::Status PostgresChangeFeed::Impl::CheckTriggers(
+    PostgresConnection& connection) const {
+  std::vector<std::string> without;
+  for (const ContentType& type : schema_.types()) {
+    if (options_.types_left_out.contains(type.name())) continue;
+    // The name of the function in the form of a literal.
+    std::string function =
+        Cat(QuotedName(options_.channel), ".", QuotedName(type.name()), "()");
+    const std::unique_ptr<char, void (*)(void*)> literal(
+        PQescapeLiteral(connection.get(), function.data(), function.size()),
+        PQfreemem);
+    const absl::StatusOr<PostgresResult> has_all = connection.Execute(
+        Cat("SELECT count(*) >= ", kTriggersOfAType,
+            " FROM pg_trigger WHERE tgfoid = to_regprocedure(", literal.get(),
+            ") AND tgenabled IN ('O', 'A')"),
+        ServerDeadline());
+    if (!has_all.ok()) return has_all.status();
+    if (std::string_view(PQgetvalue(has_all->get(), 0, 0)) != "t")
+      without.push_back(type.name());
+  }
+  if (without.empty()) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      Cat(connection.name(), " does not announce changes of ",
+          absl::StrJoin(without, ", "),
+          ": run the SQL that PostgresTriggersSql makes, with the channel ",
+          options_.channel));
+}
+
+absl::StatusOr<std::unique_ptr<PostgresConnection>>
+PostgresChangeFeed::Impl::Begin() {
+  const absl::Time deadline = ServerDeadline();
+  absl::StatusOr<std::unique_ptr<PostgresConnection>> connection =
+      PostgresConnection::Connect(dsn_, deadline);
+  if (!connection.ok()) return connection.status();
+  absl::Status status =
+      (*connection)
+          ->Execute(Cat("LISTEN ", QuotedName(options_.channel)), deadline)
+          .status();
+  if (!status.ok()) return status;
+  {
+    const MutexLock lock(stats_mutex_);
+    ++stats_.connections;
+    stats_.is_connected = true;
+  }
+  TellEverything();
+  return connection;
+}
+
+void PostgresChangeFeed::Impl::Lost() {
+  {
+    const MutexLock lock(stats_mutex_);
+    ++stats_.losses;
+    stats_.is_connected = false;
+  }
+  TellEverything();
+}
+
+absl::Status PostgresChangeFeed::Impl::Take(PostgresConnection& connection) {
+  connection.CheckIdle();
+  Heard heard;
+  while (const Notification notification{PQnotifies(connection.get())})
+    Hear(connection, *notification, heard);
+  Tell(std::move(heard));
+  return absl::OkStatus();
+}
+
+void PostgresChangeFeed::Impl::Hear(const PostgresConnection& connection,
+                                    const PGnotify& notification,
+                                    Heard& heard) {
+  const std::string_view payload = notification.extra;
+  if (payload.starts_with('=')) {
+    const std::string ours = MarkOf(connection);
+    if (payload.starts_with(ours)) {
+      (void)std::from_chars(payload.data() + ours.size(),
+                            payload.data() + payload.size(), heard_mark_);
+    }
+    return;
+  }
+  ++heard.notifications;
+  const absl::StatusOr<std::vector<AnnouncedType>> types =
+      cache_internal::ParseChangePayload(payload);
+  if (!types.ok()) {
+    ++heard.undecodable;
+    heard.is_everything = true;
+    return;
+  }
+  for (const AnnouncedType& announced : *types) HearType(announced, heard);
+}
+
+void PostgresChangeFeed::Impl::HearType(const AnnouncedType& announced,
+                                        Heard& heard) const {
+  const ContentType* type = schema_.Find(announced.name);
+  if (type == nullptr) return;  // that of another program
+  if (announced.is_whole) heard.types.insert(type);
+  for (const std::string& written : announced.keys) {
+    std::optional<ObjectKey> key = type->CanonicalKey(written);
+    // A row that has no key of this type can't be loaded; but who knows.
+    if (!key) heard.types.insert(type);
+    if (key) heard.keys[type].insert(*std::move(key));
+  }
+}
+
+void PostgresChangeFeed::Impl::Tell(Heard heard) {
+  ChangeSet set;
+  for (const ContentType* type : heard.types) set.types.push_back(type->name());
+  for (const auto& [type, keys] : heard.keys) {
+    if (heard.types.contains(type)) continue;
+    for (const ObjectKey& key : keys) set.rows.push_back({type->name(), key});
+  }
+  const bool is_told = !set.rows.empty() || !set.types.empty();
+  {
+    const MutexLock lock(stats_mutex_);
+    stats_.notifications += heard.notifications;
+    stats_.undecodable += heard.undecodable;
+    stats_.told += is_told ? 1 : 0;
+    stats_.keys += static_cast<int64_t>(set.rows.size());
+    stats_.whole_types += static_cast<int64_t>(set.types.size());
+  }
+  // A type that the listener does not know keeps it from the others.
+  if (is_told && !listener_.Committed(std::move(set)).ok())
+    heard.is_everything = true;
+  if (heard.is_everything) TellEverything();
+}
+
+void PostgresChangeFeed::Impl::TellEverything() {
+  {
+    const MutexLock lock(stats_mutex_);
+    ++stats_.everything;
+  }
+  listener_.EverythingChanged();
+}
+
+absl::Status PostgresChangeFeed::Impl::Sync(absl::Time deadline) {
+  int64_t mark = 0;
+  return loop_.Await(
+      deadline,
+      [&](PostgresConnection& connection) {
+        mark = ++sent_mark_;
+        return connection
+            .Execute(Cat("NOTIFY ", QuotedName(options_.channel), ", '",
+                         MarkOf(connection), mark, "'"),
+                     // To give up the connection is to forget everything.
+                     std::max(deadline, ServerDeadline()))
+            .status();
+      },
+      [&] { return heard_mark_ >= mark; });
+}
+
+absl::StatusOr<std::unique_ptr<PostgresChangeFeed>> PostgresChangeFeed::Open(
+    const std::string& dsn, const Schema& schema,
+    InvalidationListener& listener, PostgresChangeFeedOptions options) {
+  auto impl = std::make_unique<Impl>(dsn, schema, listener, std::move(options));
+  if (absl::Status status = impl->Open(); !status.ok()) return status;
+  return std::unique_ptr<PostgresChangeFeed>(
+      new PostgresChangeFeed(std::move(impl)));
+}
+
+PostgresChangeFeed::PostgresChangeFeed(std::unique_ptr<Impl> impl)
+    : impl_(std::move(impl)) {}
+
+PostgresChangeFeed::~PostgresChangeFeed() = default;
+
+absl::Status PostgresChangeFeed::Poll() { return impl_->loop().Poll(); }
+
+int PostgresChangeFeed::socket() const { return impl_->loop().socket(); }
+
+void PostgresChangeFeed::Run(std::stop_token stop) {
+  impl_->loop().Run(std::move(stop));
+}
+
+absl::Status PostgresChangeFeed::Sync(absl::Time deadline) {
+  return impl_->Sync(deadline);
+}
+
+PostgresChangeFeedStats PostgresChangeFeed::stats() const {
+  return impl_->stats();
+}
+
+}  // namespace polyref

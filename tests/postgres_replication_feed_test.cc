@@ -1,0 +1,363 @@
+// What a cache is told of the database's log.
+#include "polyref/loaders/postgres_replication_feed.h"
+
+#include <poll.h>
+
+#include <memory>
+#include <stop_token>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "polyref/tests/postgres_feed_fixture.h"
+
+namespace polyref {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+constexpr char kTerminateFeed[] =
+    "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity"
+    " WHERE application_name = 'polyref'";
+
+class PostgresReplicationFeedTest : public PostgresFeedTest {
+ protected:
+  PostgresReplicationFeedTest() {
+    Execute("DROP PUBLICATION IF EXISTS polyref");
+  }
+  ~PostgresReplicationFeedTest() override {
+    feed_.reset();
+    Execute(
+        "DO $$ BEGIN ASSERT NOT EXISTS (SELECT FROM pg_replication_slots);"
+        " END $$");
+  }
+
+  static PostgresReplicationFeedOptions Options() {
+    PostgresReplicationFeedOptions options;
+    options.slot = "cache_1";
+    return options;
+  }
+  void Open(PostgresReplicationFeedOptions options = Options()) {
+    absl::StatusOr<std::unique_ptr<PostgresReplicationFeed>> feed =
+        PostgresReplicationFeed::Open(dsn(), schema_, listener_,
+                                      std::move(options));
+    ASSERT_EQ(feed.status(), absl::OkStatus());
+    feed_ = *std::move(feed);
+    EXPECT_THAT(Told(), ElementsAre("all"));
+  }
+  absl::Status OpenError(PostgresReplicationFeedOptions options = Options()) {
+    return PostgresReplicationFeed::Open(dsn(), schema_, listener_,
+                                         std::move(options))
+        .status();
+  }
+  std::vector<std::string> Synced() {
+    EXPECT_EQ(feed_->Sync(absl::Now() + absl::Minutes(1)), absl::OkStatus());
+    return Told();
+  }
+
+  std::unique_ptr<PostgresReplicationFeed> feed_;
+};
+
+TEST_F(PostgresReplicationFeedTest, EveryKindOfStatementIsTold) {
+  Open();
+  Psql("INSERT INTO shop_apple VALUES (7, 'x', 1, 1), (8, 'y', 1, 1)");
+  EXPECT_THAT(Synced(), ElementsAre("shop.apple 7, shop.apple 8"));
+  Psql("UPDATE shop_apple SET farm_id = 2, version = 2 WHERE id < 3");
+  EXPECT_THAT(Synced(), ElementsAre("shop.apple 1=, shop.apple 2="));
+  Psql("DELETE FROM shop_apple WHERE id = 2");
+  EXPECT_THAT(Synced(), ElementsAre("shop.apple 2"));
+  Psql("TRUNCATE shop_apple");
+  EXPECT_THAT(Synced(), ElementsAre("shop.apple *"));
+  EXPECT_EQ(feed_->stats().keys, 5);
+  EXPECT_EQ(feed_->stats().rows, 2);
+  EXPECT_EQ(feed_->stats().whole_types, 1);
+}
+
+TEST_F(PostgresReplicationFeedTest, TypesWithoutAVersionAreToldByKey) {
+  Open();
+  Psql("UPDATE shop_farm SET name = 'x' WHERE id = 1");
+  EXPECT_THAT(Synced(), ElementsAre("shop.farm 1"));
+  PostgresReplicationFeedOptions options = Options();
+  options.types_by_key = {"shop.apple"};
+  feed_.reset();
+  Open(options);
+  Psql("UPDATE shop_apple SET version = 2 WHERE id = 1");
+  EXPECT_THAT(Synced(), ElementsAre("shop.apple 1"));
+}
+
+TEST_F(PostgresReplicationFeedTest, TransactionIsToldInOneGo) {
+  Open();
+  Psql(
+      "BEGIN; UPDATE shop_apple SET version = 2 WHERE id = 1;"
+      "INSERT INTO shop_tag VALUES ('a,b');"
+      "UPDATE shop_apple SET version = 3 WHERE id < 3;"
+      "INSERT INTO shop_coin VALUES ('000102030405060708090A0B0C0D0E0F');"
+      "COMMIT; DELETE FROM shop_farm WHERE id = 2");
+  EXPECT_THAT(Synced(),
+              ElementsAre("shop.apple 1=, shop.apple 2=,"
+                          " shop.coin 00010203-0405-0607-0809-0a0b0c0d0e0f,"
+                          " shop.tag a,b",
+                          "shop.farm 2"));
+}
+
+TEST_F(PostgresReplicationFeedTest, WhatIsRolledBackIsNotTold) {
+  Open();
+  Psql(
+      "BEGIN; DELETE FROM shop_apple; ROLLBACK;"
+      "BEGIN; SAVEPOINT a; DELETE FROM shop_apple WHERE id = 1; ROLLBACK TO a;"
+      "DELETE FROM shop_apple WHERE id = 2; COMMIT");
+  EXPECT_THAT(Synced(), ElementsAre("shop.apple 2"));
+}
+
+TEST_F(PostgresReplicationFeedTest, ChangedKeyIsToldAsItWasAndAsItIs) {
+  Open();
+  Psql("UPDATE shop_apple SET id = 70, version = 2 WHERE id = 1");
+  EXPECT_THAT(Synced(), ElementsAre("shop.apple 1, shop.apple 70"));
+}
+
+TEST_F(PostgresReplicationFeedTest, RowInsertedAnewIsToldByKey) {
+  Open();
+  Psql(
+      "BEGIN; DELETE FROM shop_apple WHERE id = 1;"
+      "INSERT INTO shop_apple VALUES (1, 'x', 1, 1);"
+      "UPDATE shop_apple SET version = 2 WHERE id = 1; COMMIT");
+  EXPECT_THAT(Synced(), ElementsAre("shop.apple 1"));
+}
+
+TEST_F(PostgresReplicationFeedTest, ValueThatIsNotInTheLogIsNotMadeUp) {
+  Execute(
+      "ALTER TABLE shop_apple ALTER variety SET STORAGE EXTERNAL;"
+      "UPDATE shop_apple SET variety = repeat('x', 100000) WHERE id = 1");
+  Open();
+  Psql("UPDATE shop_apple SET version = 2 WHERE id = 1");
+  EXPECT_THAT(Synced(), ElementsAre("shop.apple 1"));
+  Psql(
+      "ALTER TABLE shop_apple REPLICA IDENTITY FULL;"
+      "UPDATE shop_apple SET version = 3 WHERE id = 1");
+  EXPECT_THAT(Synced(), ElementsAre("shop.apple 1="));
+}
+
+TEST_F(PostgresReplicationFeedTest, ChangedColumnsAreFollowed) {
+  Open();
+  Psql(
+      "ALTER TABLE shop_apple ADD COLUMN more int DEFAULT 1;"
+      "UPDATE shop_apple SET version = 2 WHERE id = 1");
+  EXPECT_THAT(Synced(), ElementsAre("shop.apple 1="));
+  Psql(
+      "ALTER TABLE shop_apple DROP COLUMN variety;"
+      "UPDATE shop_apple SET version = 2 WHERE id = 1");
+  EXPECT_THAT(Synced(), ElementsAre("shop.apple 1"));
+}
+
+TEST_F(PostgresReplicationFeedTest, TooManyKeysAreAWholeType) {
+  PostgresReplicationFeedOptions options = Options();
+  options.max_keys = 4;
+  Open(options);
+  Psql("UPDATE shop_apple SET version = 2 WHERE id <= 4");
+  EXPECT_THAT(Synced(), ElementsAre("shop.apple 1=, shop.apple 2=,"
+                                    " shop.apple 3=, shop.apple 4="));
+  Psql("UPDATE shop_apple SET version = 3");
+  EXPECT_THAT(Synced(), ElementsAre("shop.apple *"));
+}
+
+TEST_F(PostgresReplicationFeedTest, WhatItNeedsIsNamed) {
+  Execute(
+      "CREATE PUBLICATION polyref FOR TABLE shop_farm, shop_apple;"
+      "ALTER TABLE shop_apple REPLICA IDENTITY NOTHING;"
+      "DROP TABLE shop_coin");
+  const absl::Status status = OpenError();
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(status.message(),
+              HasSubstr("shop.apple: the replica identity of the table "
+                        "shop_apple lacks the key id"));
+  EXPECT_THAT(status.message(), HasSubstr("shop.tag: the publication polyref "
+                                          "lacks the table shop_tag"));
+  EXPECT_THAT(status.message(),
+              HasSubstr("shop.coin: there is no table shop_coin"));
+  EXPECT_EQ(status.message().find("shop.farm"), status.message().npos);
+  PostgresReplicationFeedOptions options = Options();
+  options.slot = "Cache 1";
+  EXPECT_THAT(OpenError(options).message(), HasSubstr("'Cache 1'"));
+}
+
+TEST_F(PostgresReplicationFeedTest, SlotInUseIsRefusedAndALeftOneIsReplaced) {
+  Execute("SELECT pg_create_logical_replication_slot('cache_1', 'pgoutput')");
+  Open();
+  EXPECT_THAT(OpenError().message(), HasSubstr("is active"));
+  EXPECT_THAT(Told(), IsEmpty());
+}
+
+TEST_F(PostgresReplicationFeedTest, WhatTheListenerRefusesIsEverything) {
+  Open();
+  listener_.RefuseCommitted();
+  Psql("UPDATE shop_apple SET version = 2 WHERE id = 1");
+  EXPECT_THAT(Synced(), ElementsAre("all"));
+}
+
+// ---- Losses. ----
+
+TEST_F(PostgresReplicationFeedTest, LossOfTheOtherConnectionIsFound) {
+  Open();
+  Psql(absl::StrCat(kTerminateFeed, " AND backend_type = 'client backend'"));
+  EXPECT_EQ(feed_->Sync().code(), absl::StatusCode::kUnavailable);
+  Psql("UPDATE shop_apple SET version = 2 WHERE id = 1");
+  EXPECT_THAT(Synced(), ElementsAre("shop.apple 1="));
+  EXPECT_EQ(feed_->stats().losses, 1);
+  EXPECT_EQ(feed_->stats().slots, 1);
+}
+
+TEST_F(PostgresReplicationFeedTest, SlotThatAnotherHasReadTellsEverything) {
+  Open();
+  Psql(absl::StrCat(kTerminateFeed,
+                    "; SET synchronous_commit = on;"
+                    "UPDATE shop_apple SET version = 2 WHERE id = 1;"
+                    "SELECT pg_replication_slot_advance("
+                    "'cache_1', pg_current_wal_insert_lsn())"));
+  EXPECT_EQ(feed_->Poll().code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(Synced(), ElementsAre("all", "all"));
+  EXPECT_EQ(feed_->stats().slots, 2);
+}
+
+TEST_F(PostgresReplicationFeedTest, LostConnectionGoesOnWhereItWas) {
+  Open();
+  Psql("UPDATE shop_apple SET version = 2 WHERE id = 1");
+  EXPECT_THAT(Synced(), ElementsAre("shop.apple 1="));
+  Psql(kTerminateFeed);
+  EXPECT_EQ(feed_->Poll().code(), absl::StatusCode::kUnavailable);
+  EXPECT_FALSE(feed_->stats().is_connected);
+  Psql("UPDATE shop_apple SET version = 2 WHERE id = 2");
+  EXPECT_THAT(Synced(), ElementsAre("shop.apple 2="));
+  EXPECT_EQ(feed_->stats().connections, 2);
+  EXPECT_EQ(feed_->stats().losses, 1);
+  EXPECT_EQ(feed_->stats().slots, 1);
+  EXPECT_EQ(feed_->stats().everything, 1);
+}
+
+TEST_F(PostgresReplicationFeedTest, CrashOfTheServerLosesNothing) {
+  Open();
+  Psql(
+      "SET synchronous_commit = on;"
+      "UPDATE shop_apple SET version = 2 WHERE id = 1");
+  server().Kill();
+  EXPECT_EQ(feed_->Poll().code(), absl::StatusCode::kUnavailable);
+  ASSERT_EQ(server().Restart(), absl::OkStatus());
+  while (!feed_->Poll().ok()) {  // until the back-off is over
+  }
+  const std::vector<std::string> told = Synced();
+  ASSERT_FALSE(told.empty());
+  EXPECT_EQ(told.front(), "shop.apple 1=");
+  EXPECT_EQ(feed_->stats().slots, 1);
+}
+
+TEST_F(PostgresReplicationFeedTest, LostSlotTellsEverything) {
+  Open();
+  Psql(absl::StrCat(kTerminateFeed,
+                    "; SELECT pg_drop_replication_slot('cache_1');"
+                    "UPDATE shop_apple SET version = 2 WHERE id = 1"));
+  EXPECT_EQ(feed_->Poll().code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(Synced(), ElementsAre("all", "all"));
+  EXPECT_EQ(feed_->stats().slots, 2);
+  Psql("UPDATE shop_apple SET version = 3 WHERE id = 1");
+  EXPECT_THAT(Synced(), ElementsAre("shop.apple 1="));
+}
+
+TEST_F(PostgresReplicationFeedTest, LogThatCannotBeReadTellsEverything) {
+  Open();
+  Psql(
+      "DROP PUBLICATION polyref;"
+      "UPDATE shop_apple SET version = 2 WHERE id = 1");
+  while (feed_->Poll().ok()) {
+    pollfd socket = {feed_->socket(), POLLIN, 0};
+    ASSERT_EQ(poll(&socket, 1, 60'000), 1);
+  }
+  EXPECT_THAT(Told(), ElementsAre("all"));
+  EXPECT_THAT(Synced(), ElementsAre("all"));
+  EXPECT_EQ(feed_->stats().slots, 2);
+  Psql("UPDATE shop_apple SET version = 3 WHERE id = 1");
+  EXPECT_THAT(Synced(), ElementsAre("shop.apple 1="));
+}
+
+TEST_F(PostgresReplicationFeedTest, LagAndBoundAreVisible) {
+  Open();
+  Synced();
+  constexpr int64_t kMegabyte = 1 << 20;
+  Psql(
+      "CREATE TABLE filler AS SELECT repeat('x', 1000) AS a"
+      " FROM generate_series(1, 2000)");
+  absl::StatusOr<PostgresSlotState> state = feed_->SlotState();
+  ASSERT_EQ(state.status(), absl::OkStatus());
+  EXPECT_EQ(state->wal_status, "reserved");
+  EXPECT_EQ(state->bound_bytes, std::nullopt);
+  Synced();
+  // Confirmed, as soon as the server has read that.
+  while (state.ok() && state->lag_bytes > kMegabyte) state = feed_->SlotState();
+  EXPECT_EQ(state.status(), absl::OkStatus());
+  feed_.reset();
+  Execute("ALTER SYSTEM SET max_slot_wal_keep_size = '64MB'");
+  ASSERT_EQ(server().Restart(), absl::OkStatus());
+  Open();
+  EXPECT_EQ(feed_->SlotState()->bound_bytes, 64 * kMegabyte);
+  Execute("ALTER SYSTEM RESET max_slot_wal_keep_size");
+}
+
+// The log tells of a commit before others see its rows: a load in between would
+// bring back the old one.
+TEST_F(PostgresReplicationFeedTest, NothingIsToldBeforeItIsVisible) {
+  Open();
+  const auto set = [](const std::string& name) {
+    Execute(absl::StrCat("ALTER SYSTEM SET synchronous_standby_names = '", name,
+                         "'"));
+    Execute("SELECT pg_reload_conf()");
+    // New connections are told when the server has read it.
+    while (!server()
+                .Execute(absl::StrCat("DO $$ BEGIN ASSERT current_setting("
+                                      "'synchronous_standby_names') = '",
+                                      name, "'; END $$"))
+                .ok()) {
+    }
+  };
+  set("nobody");  // commits wait for it before they are seen
+  std::thread writer([] {
+    Psql(
+        "SET synchronous_commit = on;"
+        "UPDATE shop_apple SET version = 2 WHERE id = 1");
+  });
+  while (feed_->stats().transactions == 0) {
+    pollfd socket = {feed_->socket(), POLLIN, 0};
+    poll(&socket, 1, 60'000);
+    ASSERT_EQ(feed_->Poll(), absl::OkStatus());
+  }
+  for (int i = 0; i < 10; ++i) ASSERT_EQ(feed_->Poll(), absl::OkStatus());
+  EXPECT_EQ(feed_->stats().told, 0);
+  EXPECT_THAT(Told(), IsEmpty());
+  set("");
+  writer.join();
+  EXPECT_THAT(Synced(), ElementsAre("shop.apple 1="));
+}
+
+TEST_F(PostgresReplicationFeedTest, RunnerTellsUntilItIsStopped) {
+  Open();
+  std::jthread runner(
+      [&](std::stop_token stop) { feed_->Run(std::move(stop)); });
+  Psql("UPDATE shop_apple SET version = 2 WHERE id = 1");
+  EXPECT_THAT(Synced(), ElementsAre("shop.apple 1="));
+  Psql(kTerminateFeed);
+  while (!feed_->Sync(absl::Now() + absl::Minutes(1)).ok()) {
+  }
+  EXPECT_EQ(feed_->stats().slots, 1);
+  runner.request_stop();
+  runner.join();
+}
+
+}  // namespace
+}  // namespace polyref

@@ -89,7 +89,10 @@ void LoaderTable::Set(const ContentType* type,
 
 void LoaderTable::Load(Wave wave) {
   std::vector<Call> calls;
-  Wave rest;
+  Wave rest{.loads = {},
+            .lists = {},
+            .deadline = wave.deadline,
+            .cancel = wave.cancel};
   Route(std::move(wave.loads), calls, rest.loads);
   Route(std::move(wave.lists), calls, rest.lists);
   if (executor_ == nullptr) {

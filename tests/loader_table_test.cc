@@ -9,6 +9,7 @@
 #include <optional>
 #include <span>
 #include <stdexcept>
+#include <stop_token>
 #include <string>
 #include <thread>
 #include <utility>
@@ -546,6 +547,34 @@ TEST_F(LoaderTableListTest, RestGetsLoadsAndListsInOneWave) {
   EXPECT_THAT(rest_.log(), ElementsAre("1: shop.farm 1",
                                        "1: shop.sticker.on of shop.farm 1"));
   EXPECT_THAT(RowsOf(stickers), ElementsAre(1));
+}
+
+TEST(LoaderTableWaveTest, RestHasTheDeadlineOfTheWave) {
+  class DeadlineSource : public Source {
+   public:
+    void Load(Wave wave) override {
+      deadline = wave.deadline;
+      cancel = wave.cancel;
+      for (LoadBatch& batch : wave.loads) std::move(batch).Finish();
+    }
+    absl::Time deadline;
+    std::stop_token cancel;
+  };
+  LibrarySchema schema;
+  DeadlineSource source;
+  LoaderTable loaders(schema, &source);
+  const std::stop_source stop;
+  KeyList keys(KeyKind::kInt64);
+  keys.Add(1);
+  const auto latch = std::make_shared<cache_internal::WaveLatch>(1);
+  Wave wave;
+  wave.loads.emplace_back(std::make_shared<cache_internal::BatchState>(
+      *schema.Find<User>(), keys, latch));
+  wave.deadline = absl::UnixEpoch();
+  wave.cancel = stop.get_token();
+  loaders.Load(std::move(wave));
+  EXPECT_EQ(source.deadline, absl::UnixEpoch());
+  EXPECT_EQ(source.cancel, stop.get_token());
 }
 
 TEST_F(LoaderTableListTest, RestMayGetListsAlone) {

@@ -53,6 +53,19 @@ def polyref_dependencies():
         url = "https://www.sqlite.org/2022/sqlite-amalgamation-3400100.zip",
     )
 
+    # Only for //loaders:memcached_tier. It has no build of Bazel's.
+    maybe(
+        system_library,
+        name = "libmemcached",
+        headers = [
+            "libhashkit-1.0",
+            "libmemcached",
+            "libmemcached-1.0",
+        ],
+        library = "memcached",
+        package = "libmemcached",
+    )
+
     # Only for what reads PostgreSQL. Its client library has no build of Bazel's,
     # and belongs to the system's TLS and Kerberos anyway.
     maybe(

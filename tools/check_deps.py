@@ -25,6 +25,7 @@ RULES = [
     (re.compile(r"openssl/"), ["@boringssl//:"]),
     (re.compile(r"sqlite3\.h"), ["@sqlite3//:"]),
     (re.compile(r"libpq-fe\.h"), ["@libpq//:"]),
+    (re.compile(r"libmemcached"), ["@libmemcached//:"]),
     (re.compile(r"lzma\.h"), ["@xz//:"]),
     (re.compile(r"leveldb/"), ["@leveldb//:"]),
     (re.compile(r"rocksdb/"), ["@rocksdb//:"]),

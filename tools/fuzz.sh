@@ -11,7 +11,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 seconds=${1:-20}
 [[ $seconds =~ ^[1-9][0-9]*$ ]] || { echo "fuzz: '$seconds' is no number of seconds" >&2 && exit 2; }
 
-targets=(key_fuzz operations_fuzz path_fuzz)
+targets=(key_fuzz operations_fuzz path_fuzz row_codec_fuzz)
 quiet=(--config=fuzz --noshow_progress --show_result=0 --ui_event_filters=-info)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

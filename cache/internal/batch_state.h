@@ -32,13 +32,15 @@ struct Patience {
   absl::Status Check() const;
 };
 
-// Counts the open batches of one wave down to none.
+// Counts the open batches of one wave down to none. Who does not wait for that
+// but wants to be told overrides the counting.
 class WaveLatch {
  public:
   explicit WaveLatch(int batches) : open_(batches) {}
+  virtual ~WaveLatch() = default;
 
-  void CountUp();
-  void CountDown();
+  virtual void CountUp();
+  virtual void CountDown();
   // OK when every batch is complete; what they wrote before is visible then.
   // Cancelled or DeadlineExceeded if that came first.
   absl::Status Wait(const Patience& patience = {});

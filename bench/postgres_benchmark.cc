@@ -104,11 +104,16 @@ class PostgresFixture {
     near_ = Open(server_->dsn());
     far_ = Open(absl::StrCat("host=", proxy_->directory(),
                              " user=postgres dbname=postgres"));
+    near_by_batch_ = std::make_unique<BatchByBatch>(*near_);
+    far_by_batch_ = std::make_unique<BatchByBatch>(*far_);
   }
 
   const Schema& schema() const { return schema_; }
   PostgresSource& near() { return *near_; }
   PostgresSource& far() { return *far_; }
+  // The same, but a batch at a time.
+  Source& near_by_batch() { return *near_by_batch_; }
+  Source& far_by_batch() { return *far_by_batch_; }
 
  private:
   std::unique_ptr<PostgresSource> Open(const std::string& dsn) {
@@ -123,6 +128,8 @@ class PostgresFixture {
   std::unique_ptr<DelayingProxy> proxy_;
   std::unique_ptr<PostgresSource> near_;
   std::unique_ptr<PostgresSource> far_;
+  std::unique_ptr<BatchByBatch> near_by_batch_;
+  std::unique_ptr<BatchByBatch> far_by_batch_;
 };
 
 Measurement Once(const Schema& schema, FeedSource db,
@@ -178,12 +185,12 @@ void Register(const std::string& way, const FeedRequest& request,
       ->Unit(benchmark::kMillisecond);
 }
 
-// Everything that is measured lives as long as the program.
 void RegisterAll(PostgresFixture& fixture, int64_t rows) {
   for (const std::string& system : SystemNames()) {
     for (const bool is_far : {false, true}) {
       PostgresSource& db = is_far ? fixture.far() : fixture.near();
-      auto& by_batch = *new BatchByBatch(db);
+      Source& by_batch =
+          is_far ? fixture.far_by_batch() : fixture.near_by_batch();
       const auto add = [&, distance = is_far ? "far" : "near"](
                            const std::string& way, Strategy strategy,
                            FeedSource source) {

@@ -132,7 +132,8 @@ class NoteSchema : public Schema {
 // what they see. A load is under way all the time.
 class LockedMap {
  public:
-  explicit LockedMap(const Schema& schema) : map_(schema) {
+  explicit LockedMap(const Schema& schema)
+      : owned_(std::make_unique<IdentityMap>(schema)), map_(*owned_) {
     const MutexLock lock(map_.mutex());
     began_ = map_.BeginLoad();
   }
@@ -270,7 +271,9 @@ class LockedMap {
   }
 
  private:
-  IdentityMap map_;
+  // On the heap: gcc's AddressSanitizer does not align its stacks to a line.
+  const std::unique_ptr<IdentityMap> owned_;
+  IdentityMap& map_;
   std::optional<Sequence> began_;
   std::multimap<Sequence, IdentityMap::Reader> readers_;
 };

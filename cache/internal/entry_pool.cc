@@ -136,16 +136,20 @@ Memory EntryPool::TakeEmptySlab() {
       std::max(used_bytes_ / kGrowth, kFirstSlots * slot_bytes_);
   if (empty_.none() || free < spare + kFirstSlots * slot_bytes_)
     return Memory(nullptr, End);
-  for (size_t i = kMaxSlabs; i-- > 0;) {  // mostly the largest are behind
-    if (!empty_[i] || free < spare + slots_[i]->bytes) continue;
-    // Readers that are there now may have seen otherwise.
-    slabs_[i].bytes.store(0, std::memory_order_relaxed);
-    bytes_ -= slots_[i]->bytes;
-    room_.reset(i);
-    empty_.reset(i);
-    return Memory(slots_[i].release(), End);
+  size_t number = kMaxSlabs;  // the last that may go: mostly the largest
+  size_t left = empty_.count();
+  for (size_t i = 0; left > 0; ++i) {
+    if (!empty_[i]) continue;
+    --left;
+    if (free >= spare + slots_[i]->bytes) number = i;
   }
-  return Memory(nullptr, End);
+  if (number == kMaxSlabs) return Memory(nullptr, End);
+  // Readers that are there now may have seen otherwise.
+  slabs_[number].bytes.store(0, std::memory_order_relaxed);
+  bytes_ -= slots_[number]->bytes;
+  room_.reset(number);
+  empty_.reset(number);
+  return Memory(slots_[number].release(), End);
 }
 
 void EntryPool::End(void* slots) {

@@ -45,6 +45,7 @@
 #include "polyref/loaders/internal/postgres_text.h"
 #include "polyref/loaders/internal/postgres_values.h"
 #include "polyref/loaders/internal/stop_descriptor.h"
+#include "polyref/loaders/internal/table_check.h"
 #include "polyref/loaders/row_mapper.h"
 
 namespace polyref {

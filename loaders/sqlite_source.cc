@@ -374,7 +374,7 @@ absl::StatusOr<std::unique_ptr<SqliteSource::Impl>> SqliteSource::Impl::Open(
   for (const ContentType& type : schema.types())
     mappers.emplace_back(schema, type, *ids);
   absl::StatusOr<std::vector<Table>> tables =
-      cache_internal::CheckTables(**connection, schema, mappers, options);
+      cache_internal::CheckSqliteTables(**connection, schema, mappers, options);
   if (!tables.ok()) return In(path, tables.status());
 
   std::vector<TypeState> states;

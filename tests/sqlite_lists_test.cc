@@ -1201,8 +1201,8 @@ class ListPlanTest : public SqliteListsTest {
     std::vector<RowMapper> mappers;
     for (const ContentType& type : schema_.types())
       mappers.emplace_back(schema_, type, ContentTypeIds());
-    const auto tables =
-        cache_internal::CheckTables(**connection, schema_, mappers, Django());
+    const auto tables = cache_internal::CheckSqliteTables(**connection, schema_,
+                                                          mappers, Django());
     EXPECT_EQ(tables.status(), absl::OkStatus());
     const auto child = static_cast<size_t>(request.child->id());
     std::vector<std::string> steps;

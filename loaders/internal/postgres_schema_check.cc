@@ -1,11 +1,10 @@
-// Everything that is wrong is collected as text, one problem a line, so that
-// one attempt shows all of it. All tables are read by one query, which finds
-// each by its name as a statement would: on the search path, or in its schema.
+// All tables are read by one query, which finds each by its name as a statement
+// would: on the search path, or in its schema.
 #include "polyref/loaders/internal/postgres_schema_check.h"
 
 #include <algorithm>
-#include <map>
 #include <optional>
+#include <set>
 #include <span>
 #include <utility>
 
@@ -19,7 +18,7 @@
 #include "polyref/loaders/internal/postgres_connection.h"
 #include "polyref/loaders/internal/postgres_keys.h"
 #include "polyref/loaders/internal/postgres_values.h"
-#include "polyref/loaders/sql_statement.h"
+#include "polyref/loaders/internal/table_check.h"
 
 namespace polyref::cache_internal {
 namespace {
@@ -69,169 +68,46 @@ KeyKind KeyKindOf(FieldKind kind) {
   }
 }
 
-std::string ColumnsOf(const PostgresTable& table) {
-  return absl::StrJoin(
-      table.columns, ", ", [](std::string* out, const PostgresColumn& column) {
-        absl::StrAppend(out, column.name, " ", column.type_name);
-      });
-}
-
-// All but the key.
-std::string FieldsOf(const RowMapper& mapper) {
-  return absl::StrJoin(std::span(mapper.columns()).subspan(1), ", ",
-                       [](std::string* out, const RowMapper::Column& column) {
-                         absl::StrAppend(out, column.field);
-                       });
-}
-
-class TableCheck {
+class Catalogue final : public TableCatalogue {
  public:
-  TableCheck(SqlReader& database, const Schema& schema,
-             const PostgresOptions& options)
-      : database_(database), schema_(schema), options_(options) {}
+  explicit Catalogue(SqlReader& database) : database_(database) {}
 
-  absl::StatusOr<std::vector<PostgresTable>> Run(
-      const std::vector<RowMapper>& mappers);
+  // Reads the tables of all types, but of those without one.
+  absl::Status Read(const std::vector<RowMapper>& mappers,
+                    const std::set<std::string>& types_without_table);
+  std::vector<PostgresTable> Take() && { return std::move(tables_); }
+
+  size_t ColumnCount(size_t table) const override {
+    return tables_[table].columns.size();
+  }
+  Column ColumnAt(size_t table, size_t position) const override {
+    const PostgresColumn& column = tables_[table].columns[position];
+    return {column.name, column.type_name};
+  }
+  bool IsNamed(std::string_view column, std::string_view name) const override {
+    return column == name;
+  }
+  bool Suits(size_t table, size_t position,
+             const RowMapper::Column& column) const override {
+    return cache_internal::Suits(tables_[table].columns[position].type, column);
+  }
+  absl::StatusOr<std::string> TableNames() const override;
 
  private:
-  template <typename... Parts>
-  void Complain(const Parts&... parts) {
-    problems_.push_back(Cat(parts...));
-  }
-
-  void CheckOptions(const std::vector<RowMapper>& mappers);
-  void CheckStatement(const RowMapper& mapper, const SqlStatement& statement,
-                      std::string_view where);
-  absl::Status CheckTable(const RowMapper& mapper, const PostgresTable& table);
-  void CheckColumn(const RowMapper& mapper, const RowMapper::Column& column,
-                   const PostgresTable& table);
-  void CheckContentTypes(const RowMapper& mapper);
-
-  bool HasTable(const ContentType& type) const {
-    return !options_.types_without_table.contains(type.name());
-  }
-  const SqlStatement* StatementOf(const ContentType& type) const {
-    const auto it = options_.statements.find(type.name());
-    return it == options_.statements.end() ? nullptr : &it->second;
-  }
-
-  // Fills in the columns of all tables that there are.
-  absl::Status ReadColumns(std::vector<PostgresTable>& tables);
-  absl::StatusOr<std::string> TableNames();
-
   SqlReader& database_;
-  const Schema& schema_;
-  const PostgresOptions& options_;
-  std::string table_names_;
-  std::vector<std::string> problems_;
+  std::vector<PostgresTable> tables_;
 };
 
-absl::StatusOr<std::vector<PostgresTable>> TableCheck::Run(
-    const std::vector<RowMapper>& mappers) {
-  CheckOptions(mappers);
-  std::vector<PostgresTable> tables;
-  for (const RowMapper& mapper : mappers)
-    tables.push_back({.name = mapper.type().table(), .columns = {}});
-  if (absl::Status status = ReadColumns(tables); !status.ok()) return status;
-  for (size_t i = 0; i < mappers.size(); ++i) {
-    CheckContentTypes(mappers[i]);
-    if (!HasTable(mappers[i].type())) {
-      tables[i].columns.clear();
-      continue;
-    }
-    if (absl::Status status = CheckTable(mappers[i], tables[i]); !status.ok())
-      return status;
-  }
-  if (problems_.empty()) return tables;
-  return InvalidArgument("the schema does not fit the database:\n  ",
-                         absl::StrJoin(problems_, "\n  "));
-}
-
-void TableCheck::CheckOptions(const std::vector<RowMapper>& mappers) {
-  for (const auto& [name, statement] : options_.statements) {
-    const ContentType* type = schema_.Find(std::string_view(name));
-    const std::string where = Cat("options.statements[", name, "]");
-    if (type == nullptr) {
-      Complain(where, ": there is no such type; there are ",
-               schema_.TypeNames());
-    } else {
-      CheckStatement(mappers[static_cast<size_t>(type->id())], statement,
-                     where);
-    }
-  }
-  for (const std::string& name : options_.types_without_table) {
-    if (schema_.Find(std::string_view(name)) == nullptr) {
-      Complain("options.types_without_table: there is no type ", name,
-               "; there are ", schema_.TypeNames());
-    }
-  }
-}
-
-void TableCheck::CheckStatement(const RowMapper& mapper,
-                                const SqlStatement& statement,
-                                std::string_view where) {
-  for (const auto& [field, expression] : statement.columns) {
-    const auto column = std::find_if(
-        mapper.columns().begin(), mapper.columns().end(),
-        [&field = field](const auto& c) { return c.field == field; });
-    if (column == mapper.columns().end()) {
-      Complain(where, ".columns: there is no field ", field, "; there are ",
-               FieldsOf(mapper));
-    } else if (column->role == Role::kKey) {
-      Complain(where, ".columns: the key ", field, " is always a column");
-    }
-  }
-}
-
-void TableCheck::CheckContentTypes(const RowMapper& mapper) {
-  if (options_.content_types != nullptr) return;
-  for (const Relation& relation : mapper.type().relations()) {
-    if (relation.kind != RelationKind::kGenericForeignKey) continue;
-    Complain(mapper.type().name(), ".", relation.name,
-             ": a generic foreign key needs options.content_types, to say how "
-             "the database numbers content types");
-  }
-}
-
-absl::Status TableCheck::CheckTable(const RowMapper& mapper,
-                                    const PostgresTable& table) {
-  if (table.columns.empty()) {
-    if (table_names_.empty()) {
-      absl::StatusOr<std::string> names = TableNames();
-      if (!names.ok()) return names.status();
-      table_names_ = *std::move(names);
-    }
-    Complain(mapper.type().name(), ": there is no table ", table.name, "; ",
-             table_names_);
-    return absl::OkStatus();
-  }
-  const SqlStatement* statement = StatementOf(mapper.type());
-  for (const RowMapper::Column& column : mapper.columns()) {
-    if (statement == nullptr || !statement->columns.contains(column.field))
-      CheckColumn(mapper, column, table);
-  }
-  return absl::OkStatus();
-}
-
-void TableCheck::CheckColumn(const RowMapper& mapper,
-                             const RowMapper::Column& column,
-                             const PostgresTable& table) {
-  const std::string field = Cat(mapper.type().name(), ".", column.field);
-  const PostgresColumn* found = table.Find(column.name);
-  if (found == nullptr) {
-    Complain(field, ": table ", table.name, " has no column ", column.name,
-             "; it has ", ColumnsOf(table));
-  } else if (!Suits(found->type, column)) {
-    Complain(field, ": column ", found->name, " of table ", table.name, " is ",
-             found->type_name, ", which does not suit a ", Wanted(column),
-             "; the table has ", ColumnsOf(table));
-  }
-}
-
-absl::Status TableCheck::ReadColumns(std::vector<PostgresTable>& tables) {
+absl::Status Catalogue::Read(const std::vector<RowMapper>& mappers,
+                             const std::set<std::string>& types_without_table) {
   std::vector<std::string> names;
-  for (const PostgresTable& table : tables)
-    names.push_back(Literal(QuotedTable(table.name)));
+  for (const RowMapper& mapper : mappers) {
+    const ContentType& type = mapper.type();
+    tables_.push_back({.name = type.table(), .columns = {}});
+    names.push_back(types_without_table.contains(type.name())
+                        ? "NULL"
+                        : Literal(QuotedTable(type.table())));
+  }
   if (names.empty()) return absl::OkStatus();
   const std::string sql =
       Cat("SELECT n.place, a.attname, format_type(a.atttypid, a.atttypmod),",
@@ -243,7 +119,7 @@ absl::Status TableCheck::ReadColumns(std::vector<PostgresTable>& tables) {
           " WHERE a.attnum > 0 AND NOT a.attisdropped"
           " ORDER BY n.place, a.attnum");
   return database_.Read(sql, [&](std::span<const FieldValue> row) {
-    tables[static_cast<size_t>(row[0].integer - 1)].columns.push_back(
+    tables_[static_cast<size_t>(row[0].integer - 1)].columns.push_back(
         {.name = TextOf(row[1]),
          .type_name = TextOf(row[2]),
          .type = static_cast<Oid>(row[3].integer)});
@@ -251,7 +127,7 @@ absl::Status TableCheck::ReadColumns(std::vector<PostgresTable>& tables) {
   });
 }
 
-absl::StatusOr<std::string> TableCheck::TableNames() {
+absl::StatusOr<std::string> Catalogue::TableNames() const {
   std::vector<std::string> names;
   const absl::Status status = database_.Read(
       "SELECT relname FROM pg_class WHERE relkind IN ('r', 'v', 'm', 'p', 'f')"
@@ -308,26 +184,19 @@ bool Suits(Oid type, const RowMapper::Column& column) {
                     lookup->spelling == Spelling::kText);
 }
 
-std::string Wanted(const RowMapper::Column& column) {
-  switch (column.role) {
-    case Role::kKey:
-      return Cat(FieldKindName(*column.kind), " key");
-    case Role::kForeignKey:
-      return Cat("foreign key to ", FieldKindName(*column.kind), " keys");
-    case Role::kGenericType:
-      return "content type id";
-    case Role::kGenericKey:
-      return "key of any type";
-    case Role::kField:
-      break;
-  }
-  return Cat(FieldKindName(*column.kind), " field");
-}
-
 absl::StatusOr<std::vector<PostgresTable>> CheckPostgresTables(
     SqlReader& database, const Schema& schema,
     const std::vector<RowMapper>& mappers, const PostgresOptions& options) {
-  return TableCheck(database, schema, options).Run(mappers);
+  Catalogue catalogue(database);
+  absl::Status status = catalogue.Read(mappers, options.types_without_table);
+  if (!status.ok()) return status;
+  status = CheckTables(schema, mappers,
+                       {.has_content_types = options.content_types != nullptr,
+                        .statements = options.statements,
+                        .types_without_table = options.types_without_table},
+                       catalogue);
+  if (!status.ok()) return status;
+  return std::move(catalogue).Take();
 }
 
 }  // namespace polyref::cache_internal

@@ -41,9 +41,6 @@ std::string TableAlias(std::string_view name);
 // of PostgresSource say.
 bool Suits(Oid type, const RowMapper::Column& column);
 
-// What is wanted of a column, for messages: "foreign key to text keys".
-std::string Wanted(const RowMapper::Column& column);
-
 // The table of each content type, in the order of `mappers`, which has one for
 // each type of `schema`; no columns for the types without a table. Otherwise
 // InvalidArgument that lists all that is wrong with the tables and the options,

@@ -19,6 +19,7 @@
 #include "polyref/cache/field.h"
 #include "polyref/cache/internal/text.h"
 #include "polyref/cache/list_order.h"
+#include "polyref/loaders/internal/custom_sql.h"
 #include "polyref/loaders/internal/list_condition.h"
 #include "polyref/loaders/internal/postgres_connection.h"
 #include "polyref/loaders/internal/postgres_values.h"
@@ -27,26 +28,6 @@ namespace polyref::cache_internal {
 namespace {
 
 constexpr std::string_view kKeyName = "polyref_key";
-
-std::string Lines(std::string_view text) {
-  return text.empty() ? "" : Cat("\n", text, "\n");
-}
-
-std::string Parenthesised(std::string_view text) {
-  return Cat("(", Lines(text), ")");
-}
-
-// The custom expression of a column, or null.
-const std::string* CustomOf(const SqlStatement& custom,
-                            const RowMapper::Column& column) {
-  const auto it = custom.columns.find(column.field);
-  return it == custom.columns.end() ? nullptr : &it->second;
-}
-
-bool IsCustom(const SqlStatement& custom) {
-  return !custom.where.empty() || !custom.join.empty() ||
-         !custom.columns.empty();
-}
 
 // What a column of the mapper is in the table.
 std::string Expression(const RowMapper& mapper, const SqlStatement& custom,

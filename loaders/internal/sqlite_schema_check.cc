@@ -1,10 +1,5 @@
-// Everything that is wrong is collected as text, one problem a line, so that
-// one attempt shows all of it.
 #include "polyref/loaders/internal/sqlite_schema_check.h"
 
-#include <algorithm>
-#include <map>
-#include <optional>
 #include <span>
 #include <utility>
 
@@ -16,11 +11,10 @@
 #include "polyref/cache/content_type.h"
 #include "polyref/cache/field.h"
 #include "polyref/cache/internal/text.h"
+#include "polyref/loaders/internal/table_check.h"
 
 namespace polyref::cache_internal {
 namespace {
-
-using Role = RowMapper::Role;
 
 std::string_view TextOf(const FieldValue& value) {
   return value.kind == FieldValue::Kind::kText ? value.bytes : "";
@@ -58,184 +52,48 @@ bool CanHold(Affinity affinity, const RowMapper::Column& column) {
                      : affinity != Affinity::kReal;
 }
 
-std::string Wanted(const RowMapper::Column& column) {
-  switch (column.role) {
-    case Role::kKey:
-      return Cat(FieldKindName(*column.kind), " key");
-    case Role::kForeignKey:
-      return Cat("foreign key to ", FieldKindName(*column.kind), " keys");
-    case Role::kGenericType:
-      return "content type id";
-    case Role::kGenericKey:
-      return "key of any type";
-    case Role::kField:
-      break;
-  }
-  return Cat(FieldKindName(*column.kind), " field");
-}
-
-std::string ColumnsOf(const Table& table) {
-  return absl::StrJoin(
-      table.columns, ", ", [](std::string* out, const TableColumn& column) {
-        absl::StrAppend(out, column.name,
-                        column.declared_type.empty() ? "" : " ",
-                        column.declared_type);
-      });
-}
-
-// All but the key.
-std::string FieldsOf(const RowMapper& mapper) {
-  return absl::StrJoin(std::span(mapper.columns()).subspan(1), ", ",
-                       [](std::string* out, const RowMapper::Column& column) {
-                         absl::StrAppend(out, column.field);
-                       });
-}
-
-class TableCheck {
+// The tables of the content types, as they are read.
+class Catalogue final : public TableCatalogue {
  public:
-  TableCheck(SqlReader& database, const Schema& schema,
-             const SqliteOptions& options)
-      : database_(database), schema_(schema), options_(options) {}
+  explicit Catalogue(SqlReader& database) : database_(database) {}
 
-  absl::StatusOr<std::vector<Table>> Run(const std::vector<RowMapper>& mappers);
+  // Reads the next table; without a name there is none.
+  absl::Status Add(const std::string& name, bool is_there);
+  std::vector<Table> Take() && { return std::move(tables_); }
+
+  size_t ColumnCount(size_t table) const override {
+    return tables_[table].columns.size();
+  }
+  Column ColumnAt(size_t table, size_t position) const override {
+    const TableColumn& column = tables_[table].columns[position];
+    return {column.name, column.declared_type};
+  }
+  bool IsNamed(std::string_view column, std::string_view name) const override {
+    return SameName(column, name);
+  }
+  bool Suits(size_t table, size_t position,
+             const RowMapper::Column& column) const override {
+    return CanHold(AffinityOf(tables_[table].columns[position].declared_type),
+                   column);
+  }
+  absl::StatusOr<std::string> TableNames() const override;
 
  private:
-  template <typename... Parts>
-  void Complain(const Parts&... parts) {
-    problems_.push_back(Cat(parts...));
-  }
-
-  void CheckOptions(const std::vector<RowMapper>& mappers);
-  void CheckStatement(const RowMapper& mapper, const SqliteStatement& statement,
-                      std::string_view where);
-  void CheckTable(const RowMapper& mapper, const Table& table);
-  void CheckColumn(const RowMapper& mapper, const RowMapper::Column& column,
-                   const Table& table);
-  void CheckContentTypes(const RowMapper& mapper);
-
-  bool HasTable(const ContentType& type) const {
-    return !options_.types_without_table.contains(type.name());
-  }
-  const SqliteStatement* StatementOf(const ContentType& type) const {
-    const auto it = options_.statements.find(type.name());
-    return it == options_.statements.end() ? nullptr : &it->second;
-  }
-
-  absl::StatusOr<Table> ReadTable(const std::string& name);
-  absl::StatusOr<std::string> TableNames();
-
   SqlReader& database_;
-  const Schema& schema_;
-  const SqliteOptions& options_;
-  std::string table_names_;
-  std::vector<std::string> problems_;
+  std::vector<Table> tables_;
 };
 
-absl::StatusOr<std::vector<Table>> TableCheck::Run(
-    const std::vector<RowMapper>& mappers) {
-  absl::StatusOr<std::string> names = TableNames();
-  if (!names.ok()) return names.status();
-  table_names_ = *std::move(names);
-  CheckOptions(mappers);
-  std::vector<Table> tables;
-  for (const RowMapper& mapper : mappers) {
-    Table& table = tables.emplace_back();
-    table.name = mapper.type().table();
-    CheckContentTypes(mapper);
-    if (!HasTable(mapper.type())) continue;
-    absl::StatusOr<Table> found = ReadTable(table.name);
-    if (!found.ok()) return found.status();
-    table = *std::move(found);
-    CheckTable(mapper, table);
-  }
-  if (problems_.empty()) return tables;
-  return InvalidArgument("the schema does not fit the database:\n  ",
-                         absl::StrJoin(problems_, "\n  "));
-}
-
-void TableCheck::CheckOptions(const std::vector<RowMapper>& mappers) {
-  for (const auto& [name, statement] : options_.statements) {
-    const ContentType* type = schema_.Find(std::string_view(name));
-    const std::string where = Cat("options.statements[", name, "]");
-    if (type == nullptr) {
-      Complain(where, ": there is no such type; there are ",
-               schema_.TypeNames());
-    } else {
-      CheckStatement(mappers[static_cast<size_t>(type->id())], statement,
-                     where);
-    }
-  }
-  for (const std::string& name : options_.types_without_table) {
-    if (schema_.Find(std::string_view(name)) == nullptr) {
-      Complain("options.types_without_table: there is no type ", name,
-               "; there are ", schema_.TypeNames());
-    }
-  }
-}
-
-void TableCheck::CheckStatement(const RowMapper& mapper,
-                                const SqliteStatement& statement,
-                                std::string_view where) {
-  for (const auto& [field, expression] : statement.columns) {
-    const auto column = std::find_if(
-        mapper.columns().begin(), mapper.columns().end(),
-        [&field = field](const auto& c) { return c.field == field; });
-    if (column == mapper.columns().end()) {
-      Complain(where, ".columns: there is no field ", field, "; there are ",
-               FieldsOf(mapper));
-    } else if (column->role == Role::kKey) {
-      Complain(where, ".columns: the key ", field, " is always a column");
-    }
-  }
-}
-
-void TableCheck::CheckContentTypes(const RowMapper& mapper) {
-  if (options_.content_types != nullptr) return;
-  for (const Relation& relation : mapper.type().relations()) {
-    if (relation.kind != RelationKind::kGenericForeignKey) continue;
-    Complain(mapper.type().name(), ".", relation.name,
-             ": a generic foreign key needs options.content_types, to say how "
-             "the database numbers content types");
-  }
-}
-
-void TableCheck::CheckTable(const RowMapper& mapper, const Table& table) {
-  if (table.columns.empty()) {
-    Complain(mapper.type().name(), ": there is no table ", table.name, "; ",
-             table_names_);
-    return;
-  }
-  const SqliteStatement* statement = StatementOf(mapper.type());
-  for (const RowMapper::Column& column : mapper.columns()) {
-    if (statement == nullptr || !statement->columns.contains(column.field))
-      CheckColumn(mapper, column, table);
-  }
-}
-
-void TableCheck::CheckColumn(const RowMapper& mapper,
-                             const RowMapper::Column& column,
-                             const Table& table) {
-  const std::string field = Cat(mapper.type().name(), ".", column.field);
-  const TableColumn* found = table.Find(column.name);
-  if (found == nullptr) {
-    Complain(field, ": table ", table.name, " has no column ", column.name,
-             "; it has ", ColumnsOf(table));
-  } else if (!CanHold(AffinityOf(found->declared_type), column)) {
-    Complain(field, ": column ", found->name, " of table ", table.name, " is ",
-             found->declared_type, ", which does not suit a ", Wanted(column),
-             "; the table has ", ColumnsOf(table));
-  }
-}
-
-absl::StatusOr<Table> TableCheck::ReadTable(const std::string& name) {
-  Table table = {.name = name, .columns = {}};
+absl::Status Catalogue::Add(const std::string& name, bool is_there) {
+  Table& table = tables_.emplace_back();
+  table.name = name;
+  if (!is_there) return absl::OkStatus();
   const std::string indexed =
       Cat("EXISTS (SELECT 1 FROM pragma_index_list(", Literal(name),
           ") AS i, pragma_index_info(i.name) AS c WHERE NOT i.partial AND "
           "c.seqno < 2 AND c.name = t.name) OR EXISTS (SELECT 1 FROM "
           "sqlite_master AS v WHERE v.type = 'view' AND v.name = ",
           Literal(name), " COLLATE NOCASE)");
-  const absl::Status status = database_.Read(
+  return database_.Read(
       // Columns with hidden = 1 are the arguments of table-valued functions.
       Cat("SELECT name, type, ", indexed, " FROM pragma_table_xinfo(",
           Literal(name), ") AS t WHERE hidden <> 1 ORDER BY cid"),
@@ -245,11 +103,9 @@ absl::StatusOr<Table> TableCheck::ReadTable(const std::string& name) {
                                  row[2].integer != 0});
         return absl::OkStatus();
       });
-  if (!status.ok()) return status;
-  return table;
 }
 
-absl::StatusOr<std::string> TableCheck::TableNames() {
+absl::StatusOr<std::string> Catalogue::TableNames() const {
   std::vector<std::string> names;
   const absl::Status status = database_.Read(
       "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') "
@@ -295,10 +151,24 @@ const TableColumn* Table::Find(std::string_view column) const {
   return nullptr;
 }
 
-absl::StatusOr<std::vector<Table>> CheckTables(
+absl::StatusOr<std::vector<Table>> CheckSqliteTables(
     SqlReader& database, const Schema& schema,
     const std::vector<RowMapper>& mappers, const SqliteOptions& options) {
-  return TableCheck(database, schema, options).Run(mappers);
+  Catalogue catalogue(database);
+  for (const RowMapper& mapper : mappers) {
+    const ContentType& type = mapper.type();
+    absl::Status status = catalogue.Add(
+        type.table(), !options.types_without_table.contains(type.name()));
+    if (!status.ok()) return status;
+  }
+  absl::Status status =
+      CheckTables(schema, mappers,
+                  {.has_content_types = options.content_types != nullptr,
+                   .statements = options.statements,
+                   .types_without_table = options.types_without_table},
+                  catalogue);
+  if (!status.ok()) return status;
+  return std::move(catalogue).Take();
 }
 
 }  // namespace polyref::cache_internal

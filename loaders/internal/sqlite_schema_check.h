@@ -58,7 +58,7 @@ bool SameName(std::string_view a, std::string_view b);
 // each type of `schema`; no columns for the types without a table. Otherwise
 // InvalidArgument that lists all that is wrong with the tables and the options,
 // a line for each, or the error of the database.
-absl::StatusOr<std::vector<Table>> CheckTables(
+absl::StatusOr<std::vector<Table>> CheckSqliteTables(
     SqlReader& database, const Schema& schema,
     const std::vector<RowMapper>& mappers, const SqliteOptions& options);
 

@@ -35,6 +35,7 @@
 #include "polyref/cache/internal/text.h"
 #include "polyref/cache/list_order.h"
 #include "polyref/cache/object_key.h"
+#include "polyref/loaders/internal/custom_sql.h"
 #include "polyref/loaders/internal/list_condition.h"
 #include "polyref/loaders/internal/sqlite_connection.h"
 #include "polyref/loaders/internal/sqlite_keys.h"
@@ -47,26 +48,6 @@ constexpr int kSampledRows = 100;
 
 std::string Qualified(std::string_view table, std::string_view column) {
   return Cat(Quoted(table), ".", Quoted(column));
-}
-
-std::string Lines(std::string_view text) {
-  return text.empty() ? "" : Cat("\n", text, "\n");
-}
-
-std::string Parenthesised(std::string_view text) {
-  return Cat("(", Lines(text), ")");
-}
-
-// The custom expression of a column, or null.
-const std::string* CustomOf(const SqliteStatement& custom,
-                            const RowMapper::Column& column) {
-  const auto it = custom.columns.find(column.field);
-  return it == custom.columns.end() ? nullptr : &it->second;
-}
-
-bool IsCustom(const SqliteStatement& custom) {
-  return !custom.where.empty() || !custom.join.empty() ||
-         !custom.columns.empty();
 }
 
 // What a batch selects for a column.

@@ -49,7 +49,8 @@ struct EvictionNode {
 // count as one.
 inline void NoteUse(EvictionNode& node) {
   const uint8_t uses = node.uses.load(std::memory_order_relaxed);
-  if (uses < 3) node.uses.store(uses + 1, std::memory_order_relaxed);
+  if (uses < 3) [[unlikely]]
+    node.uses.store(uses + 1, std::memory_order_relaxed);
 }
 
 // The entries of one shard, in the order in which they are to leave. Knows what

@@ -69,7 +69,7 @@ class GenericRef {
   // Refers to the object of `type` with `key`; a null key makes a null
   // reference. Schema::RefTo<T> finds the type.
   GenericRef(ContentTypeId type, ObjectKey key)
-      : type_(type), key_(std::move(key)) {}
+      : key_(std::move(key)), type_(type) {}
 
   // A reference whose type is not registered; `database_type_id` is what the
   // row held.
@@ -102,10 +102,11 @@ class GenericRef {
 
   // What a read needs comes first.
   cache_internal::EntryHint hint_;
+  [[no_unique_address]] ObjectKey key_;
   ContentTypeId type_{0};
-  ObjectKey key_;
   int64_t database_type_id_ = 0;
 };
+static_assert(sizeof(GenericRef) <= 64, "a line of the processor's cache");
 
 }  // namespace polyref
 

@@ -77,11 +77,11 @@ class ObjectKey {
   requires(!std::same_as<I, bool> && !std::same_as<I, char> &&
            (std::signed_integral<I> || sizeof(I) < sizeof(int64_t)))
       ObjectKey(I value)
-      : holds_(Holds::kInt64), int64_(static_cast<int64_t>(value)) {}
-  ObjectKey(Uuid value) : holds_(Holds::kUuid), uuid_(value) {}
+      : int64_(static_cast<int64_t>(value)), holds_(Holds::kInt64) {}
+  ObjectKey(Uuid value) : uuid_(value), holds_(Holds::kUuid) {}
   // The empty text is a key like any other; it is not null.
   ObjectKey(std::string value) noexcept
-      : holds_(Holds::kText), text_(std::move(value)) {}
+      : text_(std::move(value)), holds_(Holds::kText) {}
   ObjectKey(std::string_view value) : ObjectKey(std::string(value)) {}
   ObjectKey(const char* value) : ObjectKey(std::string_view(value)) {}
 
@@ -180,12 +180,13 @@ class ObjectKey {
   void HoldText(std::string&& text) noexcept;
   void DropText() noexcept;
 
-  Holds holds_;
   union {
     int64_t int64_;
     Uuid uuid_;
     std::string text_;
   };
+  // Last, so that what has a key may use the rest of its word.
+  Holds holds_;
 };
 
 // The canonical form of `key` for a content type with keys of `kind`; empty if

@@ -8,6 +8,7 @@
 #include <optional>
 #include <vector>
 
+#include "absl/base/attributes.h"
 #include "polyref/cache/internal/cache_state.h"
 #include "polyref/cache/internal/check.h"
 #include "polyref/cache/internal/entry_hint.h"
@@ -67,9 +68,22 @@ struct Reference {
 inline const void* Recall(SessionState& session, ContentTypeId type,
                           const ObjectKey& key, const Reference& reference) {
   const void* object = session.Recall(type, key, reference.hint);
-  if (object == nullptr || session.IsFiltered(reference.address, object))
+  if (object == nullptr) return nullptr;
+  if (session.has_filters() && session.IsFiltered(reference.address, object))
     return nullptr;
   session.CountRead(type, State::kLoaded);
+  return object;
+}
+
+// The same for what most references are: to an integer key, in a session where
+// no condition left out any. Calls nothing, so a read that this answers is
+// short.
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline const void* RecallInteger(
+    SessionState& session, ContentTypeId type, const ObjectKey& key,
+    const EntryHint& hint) {
+  if (session.has_filters()) return nullptr;
+  const void* object = session.RecallInteger(type, key, hint);
+  if (object != nullptr) session.CountRead(type, State::kLoaded);
   return object;
 }
 
@@ -83,8 +97,14 @@ View Read(SessionState& session, const ContentType& type, const ObjectKey& key,
 }
 
 // The object behind a key as written, or null.
-const void* ReadObject(SessionState& session, const ContentType& type,
-                       const ObjectKey& key, const Reference& reference) {
+ABSL_ATTRIBUTE_NOINLINE const void* ReadObject(SessionState& session,
+                                               ContentTypeId type_id,
+                                               const ObjectKey& key,
+                                               Reference reference) {
+  if (const void* object = Recall(session, type_id, key, reference))
+    return object;
+  if (key.is_null()) return nullptr;
+  const ContentType& type = session.cache().schema.type(type_id);
   const void* object = nullptr;
   if (key.Is(type.key().kind)) {
     object = Read(session, type, key, reference).object;
@@ -258,22 +278,18 @@ absl::StatusOr<LoadPlan> Session::PlanFor(TypeTag tag,
 const void* Session::GetForeign(TypeTag tag, const AnyRef& ref) {
   const ContentType* type = state_->cache().schema.Find(tag);
   if (type == nullptr) return nullptr;
-  const Reference reference = {&ref, ref.hint()};
-  if (const void* object = Recall(*state_, type->id(), ref.key(), reference))
+  if (const void* object =
+          RecallInteger(*state_, type->id(), ref.key(), ref.hint()))
     return object;
-  if (ref.is_null()) return nullptr;
-  return ReadObject(*state_, *type, ref.key(), reference);
+  return ReadObject(*state_, type->id(), ref.key(), {&ref, ref.hint()});
 }
 
 const void* Session::GetGeneric(TypeTag tag, const GenericRef& ref) {
   const ContentTypeId type = ref.content_type();
   if (!state_->IsOf(type, tag)) return nullptr;
-  const Reference reference = {&ref, ref.hint()};
-  if (const void* object = Recall(*state_, type, ref.key(), reference))
+  if (const void* object = RecallInteger(*state_, type, ref.key(), ref.hint()))
     return object;
-  if (ref.is_null()) return nullptr;
-  return ReadObject(*state_, state_->cache().schema.type(type), ref.key(),
-                    reference);
+  return ReadObject(*state_, type, ref.key(), {&ref, ref.hint()});
 }
 
 Resolution Session::ResolveForeign(TypeTag tag, const AnyRef& ref) {

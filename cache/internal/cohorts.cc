@@ -6,12 +6,12 @@
 
 namespace polyref::cache_internal {
 
-Cohorts::Cohorts(const Schema& schema) {
-  for (const ContentType& type : schema.types()) {
-    Cohort& cohort = cohorts_.emplace_back();
-    cohort.followed.resize(type.relations().size() + type.lists().size());
-    cohort.loaded.resize(type.relations().size());
-  }
+Cohorts::Cohort& Cohorts::CohortOf(const ContentType& type) {
+  if (cohorts_.empty()) cohorts_.resize(schema_.types().size());
+  Cohort& cohort = cohorts_[static_cast<size_t>(type.id())];
+  cohort.followed.resize(type.relations().size() + type.lists().size());
+  cohort.loaded.resize(type.relations().size());
+  return cohort;
 }
 
 void Cohorts::Add(const ContentType& type, RowSpan rows) {

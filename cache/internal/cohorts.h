@@ -23,7 +23,7 @@ namespace polyref::cache_internal {
 // is first looked up: until then they cost a pointer.
 class Cohorts {
  public:
-  explicit Cohorts(const Schema& schema);
+  explicit Cohorts(const Schema& schema) : schema_(schema) {}
 
   // Adds the objects that are not there yet. They must live as long as this.
   void Add(const ContentType& type, RowSpan rows);
@@ -61,13 +61,12 @@ class Cohorts {
     std::vector<size_t> loaded;
   };
 
-  Cohort& CohortOf(const ContentType& type) {
-    return cohorts_[static_cast<size_t>(type.id())];
-  }
+  Cohort& CohortOf(const ContentType& type);
   static std::vector<const void*> Take(const Cohort& cohort, size_t& taken);
   void SortIn();
 
-  std::vector<Cohort> cohorts_;  // by content type id
+  const Schema& schema_;
+  std::vector<Cohort> cohorts_;  // by content type id; empty until first used
   std::vector<std::pair<const ContentType*, std::vector<const void*>>> pending_;
   // The type of the object at each address.
   absl::btree_map<const char*, const ContentType*> by_address_;

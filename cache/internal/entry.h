@@ -24,6 +24,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "absl/base/attributes.h"
 #include "polyref/cache/content_type.h"
 #include "polyref/cache/eviction.h"
 #include "polyref/cache/generic_ref.h"
@@ -150,8 +151,10 @@ decltype(auto) Native(const ObjectKey& key) {
 // The entry of a key at a hint, if it is there; the hint need not be of this
 // map. Any thread. REQUIRES: the key is of kind K, and canonical.
 template <typename K>
-Entry* FindAt(const EntryPools& pools, uint64_t hint, ContentTypeId type,
-              const ObjectKey& key) {
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline Entry* FindAt(const EntryPools& pools,
+                                                  uint64_t hint,
+                                                  ContentTypeId type,
+                                                  const ObjectKey& key) {
   auto* entry = static_cast<KeyedEntry<K>*>(
       pools.of<K>().template At<kSlotBytes<K>>(hint, TagOf(type)));
   return entry != nullptr && entry->key == Native<K>(key) ? entry : nullptr;

@@ -1,5 +1,10 @@
 // Where a reference last found its entry, so that the next read need not look
-// for it.
+// for it, and the object that was there.
+//
+// Having the object's address here, a read waits for the object alone: the
+// processor goes on with it and checks meanwhile, in the entry, that it still
+// is the one. So a chain of references is followed at the pace of the objects,
+// not of the entries between them.
 //
 // A hint proves nothing. It may be of another cache, or of one that is gone, or
 // its entry may have another key by now: EntryPool::At says whether something
@@ -29,10 +34,26 @@ class EntryHint {
     if (this->value() != value) value_.store(value, std::memory_order_relaxed);
   }
 
+  // Returns `object`, which is the newest there is in the entry, and remembers
+  // it. Two threads may find two: the next read finds the right one.
+  const void* Confirm(const void* object) const {
+    const void* const expected = object_.load(std::memory_order_relaxed);
+    const void* same = expected;
+    // The compiler may not know that the two are one, or it would return the
+    // one that has to be waited for.
+    asm("" : "+r"(same));
+    if (expected != object) [[unlikely]] {
+      object_.store(object, std::memory_order_relaxed);
+      return object;
+    }
+    return same;
+  }
+
   friend bool operator==(const EntryHint&, const EntryHint&) { return true; }
 
  private:
   mutable std::atomic<uint64_t> value_{0};
+  mutable std::atomic<const void*> object_{nullptr};
 };
 
 }  // namespace polyref::cache_internal

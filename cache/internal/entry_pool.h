@@ -26,6 +26,8 @@
 #include <cstdint>
 #include <memory>
 
+#include "absl/base/attributes.h"
+
 namespace polyref::cache_internal {
 
 // Memory that readers may still look at, whatever it is.
@@ -89,7 +91,7 @@ class EntryPool {
   // while a reader is open that began before the tag changes. REQUIRES:
   // kSlotBytes are those of the pool.
   template <size_t kSlotBytes>
-  void* At(uint64_t hint, Tag tag) const {
+  ABSL_ATTRIBUTE_ALWAYS_INLINE void* At(uint64_t hint, Tag tag) const {
     const Slab& slab = slabs_[hint >> 48 & (kMaxSlabs - 1)];
     const size_t bytes = slab.bytes.load(std::memory_order_acquire);
     const uintptr_t at = hint & kAddress;

@@ -147,7 +147,7 @@ std::optional<SessionLists::Failure> SessionLists::FindFailure(
 }
 
 const ListResult& SessionLists::Keep(Objects members) {
-  Kept& kept = kept_.emplace_back();
+  Kept& kept = NewKept();
   kept.members = std::move(members);
   kept.result = {.members = kept.members.data(),
                  .size = kept.members.size(),
@@ -157,10 +157,15 @@ const ListResult& SessionLists::Keep(Objects members) {
 }
 
 const ListResult& SessionLists::Keep(Outcome outcome, absl::Status status) {
-  Kept& kept = kept_.emplace_back();
+  Kept& kept = NewKept();
   kept.result.outcome = outcome;
   kept.result.status = std::move(status);
   return kept.result;
+}
+
+SessionLists::Kept& SessionLists::NewKept() {
+  if (!kept_) kept_.emplace();
+  return kept_->emplace_back();
 }
 
 size_t SessionLists::SlotOf(std::string_view name) const {

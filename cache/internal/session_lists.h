@@ -146,6 +146,7 @@ class SessionLists {
   Entry* FindEntry(const ListRelation& list, std::string_view slot, bool count,
                    const ListParent& parent) const;
   Entry& EntryOf(const Query& query, const ListParent& parent);
+  Kept& NewKept();
   // The position of a slot's name; slot_names_.size() if it is not there.
   size_t SlotOf(std::string_view name) const;
 
@@ -172,12 +173,13 @@ class SessionLists {
   uint64_t GenerationOf(const ListQuery& query) const;
 
   SessionView& session_;
-  std::vector<std::string> slot_names_ = {""};
+  std::vector<std::string> slot_names_;
   // Entries keep their address: conditions may read other lists while one is
   // read.
   absl::flat_hash_map<SlotKey, std::unique_ptr<Entry>> slots_;
   absl::flat_hash_map<const Relation*, OwnChildren> own_children_;
-  std::deque<Kept> kept_;
+  // Made when first used: even an empty one has memory.
+  std::optional<std::deque<Kept>> kept_;
 };
 
 }  // namespace polyref::cache_internal

@@ -62,8 +62,8 @@ class SessionState : public SessionView {
       filters_.erase(reference);
     }
   }
+  bool has_filters() const { return !filters_.empty(); }
   bool IsFiltered(const void* reference, const void* object) const {
-    if (filters_.empty()) return false;
     const auto it = filters_.find(reference);
     return it != filters_.end() && !it->second.Holds(object);
   }

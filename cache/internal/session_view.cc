@@ -1,5 +1,6 @@
 #include "polyref/cache/internal/session_view.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/container/flat_hash_set.h"
@@ -15,13 +16,18 @@ SessionView::SessionView(CacheState& cache, Tick time)
       reader_(cache.map.OpenReader(time)),
       snapshot_(reader_.snapshot),
       time_(time),
-      layers_(cache.schema.types().size()),
       pools_(cache.map.pools()) {
-  shortcuts_.reserve(layers_.size());
+  types_.reserve(cache.schema.types().size());
   for (const ContentType& type : cache.schema.types()) {
-    shortcuts_.push_back({type.tag(), &cache.map.top_floor(type.id()),
-                          cache.map.rules(type.id()).renew_ahead,
-                          type.key().kind, cache.map.may_be_read_by_hint()});
+    types_.push_back({.tag = type.tag(),
+                      .top_floor = &cache.map.top_floor(type.id()),
+                      .due = 0,
+                      .key_kind = type.key().kind,
+                      .is_open = false,
+                      .generation = 1,
+                      .reads = {},
+                      .own = nullptr});
+    Reopen(type.id());
   }
 }
 
@@ -30,9 +36,18 @@ SessionView::~SessionView() {
   cache_.map.CloseReader(reader_);
 }
 
+void SessionView::Reopen(ContentTypeId type) {
+  TypeView& view = this->view(type);
+  // Less than what never expires, however far ahead.
+  const Tick ahead = cache_.map.rules(type).renew_ahead;
+  view.due = std::min(time_, kNeverExpires - 1 - ahead) + ahead;
+  view.is_open = (view.own == nullptr || view.own->empty()) &&
+                 cache_.map.may_be_read_by_hint();
+}
+
 void SessionView::SumReads() {
-  for (size_t i = 0; i < layers_.size(); ++i) {
-    const auto [unknown, loaded, missing] = std::exchange(layers_[i].reads, {});
+  for (size_t i = 0; i < types_.size(); ++i) {
+    const auto [unknown, loaded, missing] = std::exchange(types_[i].reads, {});
     if (unknown + loaded + missing == 0) continue;
     TypeState& type = cache_.types[i];
     type.references.fetch_add(unknown + loaded + missing,
@@ -45,9 +60,14 @@ void SessionView::SumReads() {
 void SessionView::Borrow(const SessionView& other) {
   snapshot_ = other.snapshot_;
   time_ = other.time_;
-  layers_ = other.layers_;
-  shortcuts_ = other.shortcuts_;
-  for (Layer& own : layers_) own.reads = {};
+  for (size_t i = 0; i < types_.size(); ++i) {
+    const TypeView& from = other.types_[i];
+    TypeView& to = types_[i];
+    to.due = from.due;
+    to.is_open = from.is_open;
+    to.generation = from.generation;
+    if (from.own != nullptr) to.own = std::make_unique<Layer>(*from.own);
+  }
 }
 
 View SessionView::Find(ContentTypeId type, const ObjectKey& key,
@@ -57,9 +77,7 @@ View SessionView::Find(ContentTypeId type, const ObjectKey& key,
 
 View SessionView::FindAsOf(ContentTypeId type, const ObjectKey& key,
                            Sequence as_of, const EntryHint* hint) {
-  if (!layer(type).empty()) {
-    if (const View* own = FindOwn(type, key)) return *own;
-  }
+  if (const View* own = FindOwn(type, key)) return *own;
   const View view = cache_.map.Find(type, key, snapshot_, time_, hint);
   if (view.state != State::kUnknown || as_of <= snapshot_) return view;
   // Nothing was known when the session began; it takes what others have learned
@@ -68,9 +86,11 @@ View SessionView::FindAsOf(ContentTypeId type, const ObjectKey& key,
 }
 
 const View* SessionView::FindOwn(ContentTypeId type, const ObjectKey& key) {
-  Layer& own = layer(type);
-  if (!own.unindexed.empty()) IndexRows(cache_.schema.type(type), own);
-  for (const auto* views : {&own.staged, &own.writes, &own.rows, &own.views}) {
+  Layer* own = view(type).own.get();
+  if (own == nullptr || own->empty()) return nullptr;
+  if (!own->unindexed.empty()) IndexRows(cache_.schema.type(type), *own);
+  for (const auto* views :
+       {&own->staged, &own->writes, &own->rows, &own->views}) {
     const auto it = views->find(key);
     if (it != views->end()) return &it->second;
   }
@@ -93,7 +113,7 @@ bool SessionView::Adopt(ContentTypeId type, RowSpan rows) {
   if (rows.count == 0 || rows == layer(type).last_adopted) return false;
   Layer& own = Extend(type);
   own.unindexed.push_back(rows);
-  ++own.generation;
+  ++view(type).generation;
   if (rows.pointers) {
     // The rows stay where they are; the pointers to them may go.
     IndexRows(cache_.schema.type(type), own);
@@ -105,9 +125,8 @@ bool SessionView::Adopt(ContentTypeId type, RowSpan rows) {
 
 void SessionView::SetWritten(ContentTypeId type, const ObjectKey& key,
                              View view) {
-  Layer& own = Extend(type);
-  own.writes.insert_or_assign(key, view);
-  ++own.generation;
+  Extend(type).writes.insert_or_assign(key, view);
+  ++this->view(type).generation;
 }
 
 void SessionView::Stage(ContentTypeId type, const ObjectKey& key, View view,
@@ -115,7 +134,7 @@ void SessionView::Stage(ContentTypeId type, const ObjectKey& key, View view,
   Layer& own = Extend(type);
   own.stagings[key].emplace_back(transaction, view);
   own.staged.insert_or_assign(key, view);
-  ++own.generation;
+  ++this->view(type).generation;
 }
 
 void SessionView::Unstage(ContentTypeId type, const ObjectKey& key,
@@ -131,8 +150,8 @@ void SessionView::Unstage(ContentTypeId type, const ObjectKey& key,
   } else {
     own.staged.insert_or_assign(key, it->second.back().second);
   }
-  ++own.generation;
-  OpenShortcut(type);
+  ++view(type).generation;
+  Reopen(type);
 }
 
 void SessionView::Own(std::shared_ptr<const void> object) {
@@ -171,10 +190,10 @@ void SessionView::SetFailure(ContentTypeId type, const ObjectKey& key,
 
 const SessionView::Failure* SessionView::FindFailure(
     ContentTypeId type, const ObjectKey& key) const {
-  const auto& failures = layers_[static_cast<size_t>(type)].failures;
-  if (failures.empty()) return nullptr;
-  const auto it = failures.find(key);
-  return it == failures.end() ? nullptr : &it->second;
+  const Layer* own = types_[static_cast<size_t>(type)].own.get();
+  if (own == nullptr) return nullptr;
+  const auto it = own->failures.find(key);
+  return it == own->failures.end() ? nullptr : &it->second;
 }
 
 Extent SessionView::ExtentAt(const ListQuery& query, const ListParent& parent,
@@ -234,18 +253,21 @@ void SessionView::Refresh() {
   snapshot_ = cache_.map.now();
   time_ = cache_.Now();
   for (const ContentType& type : cache_.schema.types()) {
-    Layer& own = layer(type.id());
-    ++own.generation;
-    own.views.clear();
-    own.failures.clear();
-    own.kept.clear();
-    if (!own.writes.empty()) {
-      // What was written replaces an adopted row for good.
-      IndexRows(type, own);
-      for (const auto& [key, view] : own.writes) own.rows.erase(key);
-      own.writes.clear();
+    TypeView& view = this->view(type.id());
+    ++view.generation;
+    if (view.own != nullptr) {
+      Layer& own = *view.own;
+      own.views.clear();
+      own.failures.clear();
+      own.kept.clear();
+      if (!own.writes.empty()) {
+        // What was written replaces an adopted row for good.
+        IndexRows(type, own);
+        for (const auto& [key, written] : own.writes) own.rows.erase(key);
+        own.writes.clear();
+      }
     }
-    OpenShortcut(type.id());
+    Reopen(type.id());
   }
 }
 

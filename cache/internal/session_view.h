@@ -21,6 +21,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/base/attributes.h"
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "polyref/cache/content_type.h"
@@ -63,7 +64,7 @@ class SessionView {
 
   // The same as Find, when the map knows `current` of the key now.
   View FindKnown(ContentTypeId type, const ObjectKey& key, View current) {
-    const bool is_seen = shortcuts_[static_cast<size_t>(type)].is_open &&
+    const bool is_seen = types_[static_cast<size_t>(type)].is_open &&
                          current.state != IdentityMap::State::kUnknown &&
                          Sees(current.since);
     return is_seen ? current : Find(type, key);
@@ -72,7 +73,7 @@ class SessionView {
   // Whether the type is one of the schema, and of that class.
   bool IsOf(ContentTypeId type, TypeTag tag) const {
     const auto position = static_cast<size_t>(type);
-    return position < shortcuts_.size() && shortcuts_[position].tag == tag;
+    return position < types_.size() && types_[position].tag == tag;
   }
 
   // The object that Find would find, if the hint leads to it; else null, which
@@ -80,20 +81,27 @@ class SessionView {
   // writes at most one relaxed byte.
   const void* Recall(ContentTypeId type, const ObjectKey& key,
                      const EntryHint& hint) const {
-    const Shortcut& shortcut = shortcuts_[static_cast<size_t>(type)];
-    if (!shortcut.is_open || !key.Is(shortcut.key_kind)) return nullptr;
-    switch (shortcut.key_kind) {
+    const TypeView& view = types_[static_cast<size_t>(type)];
+    if (!view.is_open || !key.Is(view.key_kind)) return nullptr;
+    switch (view.key_kind) {
       case KeyKind::kInt64:
-        return RecallAs<int64_t>(shortcut, type, key, hint);
+        return RecallAs<int64_t>(view, type, key, hint);
       case KeyKind::kUuid:
-        return RecallAs<Uuid>(shortcut, type, key, hint);
+        return RecallAs<Uuid>(view, type, key, hint);
       case KeyKind::kText:
-        return RecallAs<std::string>(shortcut, type, key, hint);
+        return RecallAs<std::string>(view, type, key, hint);
     }
     return nullptr;
   }
-  // The same, but as of that write where the session has not read it already
-  // and knew nothing when it began.
+  // The same for integer keys alone, in fewer steps.
+  ABSL_ATTRIBUTE_ALWAYS_INLINE const void* RecallInteger(
+      ContentTypeId type, const ObjectKey& key, const EntryHint& hint) const {
+    const TypeView& view = types_[static_cast<size_t>(type)];
+    if (!view.is_open || !key.Is(KeyKind::kInt64)) return nullptr;
+    return RecallAs<int64_t>(view, type, key, hint);
+  }
+  // The same as Find, but as of that write where the session has not read it
+  // already and knew nothing when it began.
   View FindAsOf(ContentTypeId type, const ObjectKey& key, Sequence as_of,
                 const EntryHint* hint = nullptr);
 
@@ -134,7 +142,7 @@ class SessionView {
   // Grows whenever the session's own actions change what it sees of a type: a
   // write of its own, rows it adopts, a refresh.
   uint64_t generation(ContentTypeId type) const {
-    return layers_[static_cast<size_t>(type)].generation;
+    return types_[static_cast<size_t>(type)].generation;
   }
 
   // Whether the session sees writes up to that one.
@@ -149,7 +157,7 @@ class SessionView {
 
   // Counts a reference to the type that was resolved from memory, or not.
   void CountRead(ContentTypeId type, IdentityMap::State state) {
-    ++layers_[static_cast<size_t>(type)].reads[static_cast<size_t>(state)];
+    ++types_[static_cast<size_t>(type)].reads[static_cast<size_t>(state)];
   }
 
   // ---- What lists and indexes are read from. ----
@@ -170,19 +178,20 @@ class SessionView {
   // Objects of a type that only this session has: rows it adopted, and what it
   // loaded but could not cache.
   bool HasOwnObjects(ContentTypeId type) const {
-    const Layer& own = layers_[static_cast<size_t>(type)];
-    return !own.rows.empty() || !own.unindexed.empty() || !own.kept.empty() ||
-           !own.staged.empty();
+    const Layer* own = types_[static_cast<size_t>(type)].own.get();
+    return own != nullptr && (!own->rows.empty() || !own->unindexed.empty() ||
+                              !own->kept.empty() || !own->staged.empty());
   }
   // Grows with each object that the map did not take.
   size_t kept_count() const { return kept_.size(); }
   template <typename Visit>
   void ForEachOwnObject(ContentTypeId type, Visit&& visit) {
-    Layer& own = layer(type);
-    IndexRows(cache_.schema.type(type), own);
-    for (const auto& [key, view] : own.rows) visit(view.object);
-    for (const void* object : own.kept) visit(object);
-    for (const auto& [key, view] : own.staged)
+    Layer* own = types_[static_cast<size_t>(type)].own.get();
+    if (own == nullptr) return;
+    IndexRows(cache_.schema.type(type), *own);
+    for (const auto& [key, view] : own->rows) visit(view.object);
+    for (const void* object : own->kept) visit(object);
+    for (const auto& [key, view] : own->staged)
       if (view.object != nullptr) visit(view.object);
   }
 
@@ -212,7 +221,6 @@ class SessionView {
   SessionView(CacheState& cache, Tick time);
 
   struct Layer {
-    uint64_t generation = 1;
     std::vector<RowSpan> unindexed;
     RowSpan last_adopted;
     // By key, in the order of staging: the transaction, and what it would
@@ -225,7 +233,6 @@ class SessionView {
     absl::flat_hash_map<ObjectKey, View> rows;  // adopted
     absl::flat_hash_map<ObjectKey, View> views;
     absl::flat_hash_map<ObjectKey, Failure> failures;
-    std::array<int64_t, 3> reads = {};  // by what was known, since the last sum
     // Objects that the map did not take; kept_ owns them.
     std::vector<const void*> kept;
 
@@ -235,43 +242,49 @@ class SessionView {
     }
   };
 
-  // What a read needs that goes straight to the map.
-  struct Shortcut {
+  // One content type: first what a read needs that goes straight to the map.
+  struct TypeView {
     TypeTag tag;
     const std::atomic<Sequence>* top_floor;
-    Tick renew_ahead;
+    Tick due;  // what expires by then is gone, or to be renewed
     KeyKind key_kind;
     bool is_open;  // the session has nothing of its own for the type
+    uint32_t generation;
+    std::array<int64_t, 3> reads;  // by what was known, since the last sum
+    std::unique_ptr<Layer> own;    // null until there is something
   };
 
   template <typename K>
-  const void* RecallAs(const Shortcut& shortcut, ContentTypeId type,
-                       const ObjectKey& key, const EntryHint& hint) const {
+  ABSL_ATTRIBUTE_ALWAYS_INLINE const void* RecallAs(
+      const TypeView& view, ContentTypeId type, const ObjectKey& key,
+      const EntryHint& hint) const {
     Entry* entry = FindAt<K>(pools_, hint.value(), type, key);
     if (entry == nullptr) return nullptr;
     const Version* version = entry->newest.load(std::memory_order_acquire);
-    const Sequence floor = shortcut.top_floor->load(std::memory_order_acquire);
+    const Sequence floor = view.top_floor->load(std::memory_order_acquire);
     if (version == nullptr || version->since > snapshot_ ||
-        version->since < floor || version->object == nullptr ||
-        (version->expires != kNeverExpires &&
-         version->expires - shortcut.renew_ahead <= time_))
+        version->since < floor || version->expires <= view.due)
       return nullptr;
-    NoteUse(*entry);
-    return version->object;
+    const void* object = hint.Confirm(version->object);
+    if (object != nullptr) NoteUse(*entry);
+    return object;
   }
 
-  Layer& layer(ContentTypeId type) {
-    return layers_[static_cast<size_t>(type)];
+  TypeView& view(ContentTypeId type) {
+    return types_[static_cast<size_t>(type)];
   }
-  // The same, to add something to it.
+  // The layer of a type, to put something into it.
+  Layer& layer(ContentTypeId type) {
+    std::unique_ptr<Layer>& own = view(type).own;
+    if (own == nullptr) own = std::make_unique<Layer>();
+    return *own;
+  }
+  // The same for what goes before the map.
   Layer& Extend(ContentTypeId type) {
-    shortcuts_[static_cast<size_t>(type)].is_open = false;
+    view(type).is_open = false;
     return layer(type);
   }
-  void OpenShortcut(ContentTypeId type) {
-    shortcuts_[static_cast<size_t>(type)].is_open =
-        layer(type).empty() && cache_.map.may_be_read_by_hint();
-  }
+  void Reopen(ContentTypeId type);
   // What the layer says of the key, or null.
   const View* FindOwn(ContentTypeId type, const ObjectKey& key);
   void IndexRows(const ContentType& type, Layer& layer);
@@ -287,8 +300,7 @@ class SessionView {
   Sequence snapshot_;
   Tick time_;
   Patience patience_;
-  std::vector<Layer> layers_;        // by content type id
-  std::vector<Shortcut> shortcuts_;  // likewise
+  std::vector<TypeView> types_;  // by content type id
   const EntryPools& pools_;
   absl::flat_hash_map<const void*, std::shared_ptr<const void>> kept_;
 };

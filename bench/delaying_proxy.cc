@@ -50,8 +50,9 @@ struct Lane {
 };
 
 struct Link {
-  Lane up;    // to the server
-  Lane down;  // to the client
+  int64_t number;  // the first one is 1
+  Lane up;         // to the server
+  Lane down;       // to the client
   bool answered = true;
   bool failed = false;
 };
@@ -119,8 +120,8 @@ void DelayingProxy::Loop::Accept() {
     close(client);
     return;
   }
-  ++proxy_.connections_;
-  links_.push_back({.up = {.from = client, .to = server},
+  links_.push_back({.number = ++proxy_.connections_,
+                    .up = {.from = client, .to = server},
                     .down = {.from = server, .to = client}});
 }
 
@@ -133,7 +134,9 @@ void DelayingProxy::Loop::Read(Link& link, Lane& lane) {
   std::array<char, 1 << 16> buffer;
   const ssize_t size = recv(lane.from, buffer.data(), buffer.size(), 0);
   if (WouldBlock(size)) return;
-  if (size < 0) {
+  const bool is_forgotten =
+      &lane == &link.up && size > 0 && link.number <= proxy_.forgotten_.load();
+  if (size < 0 || is_forgotten) {
     link.failed = true;
     return;
   }

@@ -52,6 +52,10 @@ class DelayingProxy {
   // Connections accepted so far.
   int64_t connections() const { return connections_.load(); }
 
+  // Each of those is cut as soon as its client sends something: as by something
+  // between them that has forgotten it, of which nobody is told.
+  void ForgetConnections() { forgotten_.store(connections()); }
+
  private:
   class Loop;
 
@@ -60,6 +64,7 @@ class DelayingProxy {
   TemporaryDirectory directory_;
   std::atomic<int64_t> turn_arounds_ = 0;
   std::atomic<int64_t> connections_ = 0;
+  std::atomic<int64_t> forgotten_ = 0;  // so many of the first
   int stop_fd_ = -1;
   std::thread thread_;
 };

@@ -60,7 +60,8 @@ struct PostgresOptions {
 
   // After how long the server ends a statement; a prefetch's deadline may end
   // it before. Where all statements of a wave together take longer, the server
-  // is taken for silent.
+  // is taken for silent; so it is where one that PostgresSource::Open needs
+  // does.
   absl::Duration statement_timeout = absl::InfiniteDuration();
 
   // The server ends by itself what is late, and its word for it may come so

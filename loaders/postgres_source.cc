@@ -4,9 +4,9 @@
 //
 //  1. A query is run at most twice: again if its connection was lost before its
 //     answer came, or what was prepared for it is outdated. The second time it
-//     is not prepared, so nothing of it is outdated on whatever connection. Its
-//     rows go into the batch when all of them have come, so the batch has them
-//     once.
+//     is not prepared, so nothing of it is outdated on whatever connection; and
+//     after a loss no connection is idle that is as old. Its rows go into the
+//     batch when all of them have come, so the batch has them once.
 //  2. Batches are finished after the connections are given back: who waits for
 //     one may come back at once.
 //
@@ -112,11 +112,29 @@ int64_t AsInteger(size_t number) {
   return std::in_range<int64_t>(number) ? static_cast<int64_t>(number) : kMax;
 }
 
+// FailedPrecondition if a table has changed so that what is read would be taken
+// for something else.
+absl::Status CheckTypes(const PGresult* result, const TypeState& state) {
+  const std::vector<RowMapper::Column>& columns = state.mapper.columns();
+  for (size_t i = 0; i < columns.size(); ++i) {
+    const Oid found = PQftype(result, static_cast<int>(i));
+    if (cache_internal::ReadType(found, columns[i]) == found) continue;
+    return absl::FailedPreconditionError(
+        Cat("column ", columns[i].name, " of table ", state.type().table(),
+            " is of another type than when the source was opened (now the type "
+            "with the oid ",
+            found, "), which is read in another way; open it anew"));
+  }
+  return absl::OkStatus();
+}
+
 // Shows each row's object to `put`, or the row and why it is none to `fail`,
 // whose error ends it.
 template <typename Put, typename Fail>
 absl::Status ReadRows(const PGresult* result, const TypeState& state, Put&& put,
                       Fail&& fail) {
+  if (absl::Status status = CheckTypes(result, state); !status.ok())
+    return status;
   PostgresRows rows(result);
   const size_t size = state.mapper.columns().size();
   while (rows.Next()) {
@@ -419,8 +437,14 @@ PostgresSource::Impl::Open(const std::string& dsn, const Schema& schema,
   const absl::StatusOr<PostgresPool::Lease> lease = impl->pool_->Take();
   if (!lease.ok()) return lease.status();
   impl->name_ = lease->connection().name();
-  const absl::Status status = impl->Attach(lease->connection(), options);
-  if (!status.ok()) return In(impl->name_, status);
+  PostgresConnection& connection = lease->connection();
+  connection.set_answer_time(options.statement_timeout + options.answer_grace);
+  const absl::Status status = impl->Attach(connection, options);
+  if (!status.ok()) {
+    if (connection.is_lost()) connection.CancelInBackground();
+    return In(impl->name_, status);
+  }
+  connection.set_answer_time(absl::InfiniteDuration());
   return impl;
 }
 
@@ -487,6 +511,8 @@ absl::Status PostgresSource::Impl::SelectInto(
   for (const FieldValue& value : parameters)
     job.query.parameters.push_back(ParameterOf(value));
   job.query.take = [&](const PGresult* result) {
+    absl::Status same = CheckTypes(result, **state);
+    if (!same.ok()) return same;
     PostgresRows read(result);
     const RowMapper& mapper = (*state)->mapper;
     while (read.Next()) {
@@ -624,6 +650,10 @@ absl::Status PostgresSource::Impl::RunOnce(
   }
   for (Pipeline& pipeline : pipelines) pipeline.Send();
   for (Pipeline& pipeline : pipelines) pipeline.Receive();
+  const bool lost = std::any_of(
+      leases.begin(), leases.end(),
+      [](const auto& lease) { return lease.connection().is_lost(); });
+  if (lost) pool_->DropIdle();
 
   const MutexLock lock(mutex_);
   stats_.statements += figures.statements;

@@ -179,6 +179,43 @@ TEST_F(PostgresPoolTest, SilentServerIsLeftAloneAfterTheTimeToConnect) {
   }
 }
 
+TEST_F(PostgresPoolTest, ServerMayGrantFewerThanThereCouldBe) {
+  ASSERT_EQ(server_->Execute("CREATE ROLE few LOGIN CONNECTION LIMIT 1"),
+            absl::OkStatus());
+  FakeClock clock;  // stands still: the server is left alone for ever
+  PostgresOptions options = LeftAloneBy(clock);
+  options.pool_timeout = absl::InfiniteDuration();
+  PostgresPool pool(server_->dsn() + " user=few", options);
+  auto first = std::make_optional(pool.Take());
+  ASSERT_EQ(first->status(), absl::OkStatus());
+  std::vector<std::thread> others;
+  for (int i = 0; i < 2; ++i) {
+    others.emplace_back(
+        [&pool] { EXPECT_EQ(pool.Take().status(), absl::OkStatus()); });
+  }
+  while (pool.figures().waits < 2) std::this_thread::yield();
+  first.reset();
+  for (std::thread& other : others) other.join();
+  EXPECT_EQ(pool.figures().opened, 1);
+  EXPECT_EQ(pool.figures().lost, 0);
+}
+
+TEST_F(PostgresPoolTest, WaitForOneThatTheServerGrantsHasAnEnd) {
+  ASSERT_EQ(server_->Execute("CREATE ROLE one LOGIN CONNECTION LIMIT 1"),
+            absl::OkStatus());
+  FakeClock clock;
+  PostgresOptions options = LeftAloneBy(clock);
+  options.pool_timeout = absl::Milliseconds(5);
+  PostgresPool pool(server_->dsn() + " user=one", options);
+  const auto first = pool.Take();
+  ASSERT_EQ(first.status(), absl::OkStatus());
+  const absl::Status second = pool.Take().status();
+  EXPECT_EQ(second.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(second.message(),
+              HasSubstr("too many connections for role \"one\""));
+  EXPECT_THAT(second.message(), HasSubstr("none was given back within 5ms"));
+}
+
 TEST_F(PostgresPoolTest, FailuresAtTheSameTimeAreOne) {
   SilentServer silent;
   FakeClock clock;

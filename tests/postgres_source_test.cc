@@ -1,7 +1,10 @@
 // Select, batches, failures, deadlines and connections of a PostgresSource.
 #include "polyref/loaders/postgres_source.h"
 
+#include <cstddef>
 #include <cstdint>
+#include <limits>
+#include <map>
 #include <memory>
 #include <optional>
 #include <stop_token>
@@ -16,6 +19,7 @@
 #include "absl/time/time.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "polyref/bench/delaying_proxy.h"
 #include "polyref/cache/field.h"
 #include "polyref/cache/graph_cache.h"
 #include "polyref/cache/object_key.h"
@@ -35,6 +39,7 @@ using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
+using ::testing::Pair;
 using ::testing::SizeIs;
 using ::testing::StartsWith;
 using ::testing::UnorderedElementsAre;
@@ -357,6 +362,113 @@ TEST_F(PostgresSourceTest, BadRowFailsItsKeyOnly) {
   EXPECT_THAT(Message(tags.answer.failed[0].second),
               HasSubstr("NULL in column label of blog.tag b (field label)"));
   EXPECT_THAT(wave.keys(1).Keys(), ElementsAre("1"));
+}
+
+TEST_F(PostgresSourceTest, NumericThatIsNoDoubleFailsItsKeyOnly) {
+  struct Price {
+    int64_t id = 0;
+    double amount = 0;
+  };
+  schema_.Define<Price>("test.price")
+      .Key("id", &Price::id)
+      .Field("amount", &Price::amount);
+  CreateTables();
+  Execute(
+      "CREATE TABLE test_price (id bigint PRIMARY KEY, amount numeric);"
+      "INSERT INTO test_price VALUES (1, 12345678901234567890.125), (2, 0),"
+      " (3, -0.00001), (4, 1e400), (5, 1e-400), (6, 10000), (7, '-Infinity'),"
+      " (8, 0.1)");
+  const Answered answer =
+      LoadOne(*Open(), "test.price", {1, 2, 3, 4, 5, 6, 7, 8});
+  ASSERT_EQ(answer.status, absl::OkStatus());
+  std::map<int64_t, double> amounts;
+  for (size_t i = 0; i < answer.answer.rows.size(); ++i)
+    amounts[answer.Row<Price>(i).id] = answer.Row<Price>(i).amount;
+  EXPECT_THAT(amounts,
+              ElementsAre(Pair(1, 12345678901234567890.125), Pair(2, 0),
+                          Pair(3, -0.00001), Pair(6, 10000),
+                          Pair(7, -std::numeric_limits<double>::infinity()),
+                          Pair(8, 0.1)));
+  ASSERT_THAT(answer.answer.failed, SizeIs(2));
+  for (const auto& [key, status] : answer.answer.failed)
+    EXPECT_THAT(Message(status), HasSubstr("column amount of test.price"));
+}
+
+TEST_F(PostgresSourceTest, ColumnThatIsOfAnotherTypeNowIsNotMisread) {
+  CreateTables();
+  const std::string uuid = "0a1b2c3d-4e5f-6789-abcd-ef0123456789";
+  Execute("INSERT INTO blog_tag VALUES ('a', '" + uuid + "')");
+  AddUsers(1);
+  const auto source = Open();
+  for (const char* type : {"uuid", "char(40)"}) {
+    Execute(absl::StrCat("ALTER TABLE blog_tag ALTER label TYPE ", type,
+                         " USING label::", type));
+    WaveOf wave(schema_);
+    wave.Keys("blog.tag", {"a"}).Keys("auth.user", {1}).Load(*source);
+    const Answered tags = wave.keys(0);
+    EXPECT_EQ(tags.status.code(), absl::StatusCode::kFailedPrecondition);
+    EXPECT_THAT(Message(tags.status),
+                HasSubstr("column label of table blog_tag is of another type "
+                          "than when the source was opened"));
+    EXPECT_THAT(tags.Keys(), IsEmpty());
+    EXPECT_EQ(source->Select<Tag>("").status().code(),
+              absl::StatusCode::kFailedPrecondition);
+    EXPECT_THAT(wave.keys(1).Keys(), ElementsAre("1"));
+  }
+  const Answered anew = LoadOne(*Open(), "blog.tag", {"a"});
+  ASSERT_THAT(anew.answer.rows, SizeIs(1));
+  EXPECT_EQ(anew.Row<Tag>(0).label, uuid);
+  Execute("ALTER TABLE blog_tag ALTER label TYPE varchar(50)");
+  const auto again = Open();
+  Execute("ALTER TABLE blog_tag ALTER label TYPE text");
+  EXPECT_THAT(LoadOne(*again, "blog.tag", {"a"}).Keys(), ElementsAre("a"));
+}
+
+TEST_F(PostgresSourceTest, DomainsOfDomainsAreWhatTheyAreOf) {
+  CreateTables();
+  Execute(
+      "CREATE DOMAIN word AS text; CREATE DOMAIN slug AS word CHECK (value > "
+      "'');"
+      "ALTER TABLE blog_tag ALTER slug TYPE slug, ALTER label TYPE slug;"
+      "INSERT INTO blog_tag VALUES ('a', 'A')");
+  EXPECT_THAT(LoadOne(*Open(), "blog.tag", {"a"}).Keys(), ElementsAre("a"));
+}
+
+TEST_F(PostgresSourceTest, WhatOpenAsksHasATimeout) {
+  CreateTables();
+  const auto blocker =
+      cache_internal::PostgresConnection::Connect(server_->dsn());
+  ASSERT_EQ(blocker.status(), absl::OkStatus());
+  ASSERT_EQ(
+      (*blocker)->Execute("BEGIN; LOCK TABLE django_content_type").status(),
+      absl::OkStatus());
+  PostgresOptions options = Django();
+  options.statement_timeout = absl::Milliseconds(20);
+  const auto source = PostgresSource::Open(server_->dsn(), schema_, options);
+  EXPECT_EQ(source.status().code(), absl::StatusCode::kDeadlineExceeded);
+}
+
+TEST_F(PostgresSourceTest, AfterALossIsAskedOnANewConnection) {
+  CreateTables();
+  AddUsers(3);
+  const auto proxy =
+      bench::DelayingProxy::Start(server_->socket_path(), absl::ZeroDuration());
+  ASSERT_EQ(proxy.status(), absl::OkStatus());
+  PostgresOptions options = Django();
+  options.connections_per_wave = 3;
+  const auto source = PostgresSource::Open(
+      server_->dsn() + " host=" + (*proxy)->directory(), schema_, options);
+  ASSERT_EQ(source.status(), absl::OkStatus());
+  WaveOf wave(schema_);
+  wave.Keys("auth.user", {1}).Keys("auth.user", {2}).Keys("auth.user", {3});
+  wave.Load(**source);
+  ASSERT_EQ((*source)->stats().connections_opened, 3);
+  (*proxy)->ForgetConnections();
+  const Answered answer = LoadOne(**source, "auth.user", {1});
+  EXPECT_EQ(answer.status, absl::OkStatus());
+  EXPECT_THAT(answer.Keys(), ElementsAre("1"));
+  EXPECT_EQ((*source)->stats().retries, 1);
+  EXPECT_EQ((*source)->stats().connections_opened, 4);
 }
 
 TEST_F(PostgresSourceTest, DroppedTableFailsItsTypeOnly) {

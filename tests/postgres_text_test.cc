@@ -54,14 +54,16 @@ TEST(WithDollarsTest, OperatorsAreNone) {
 TEST(WithDollarsTest, LiteralsStayAsTheyAre) {
   for (const std::string_view literal :
        {"'?1'", "'it''s ?1'", "'\\'", "E'\\'?1'", "\"?1\"", "\"a\"\"?1\"",
-        "$$?1$$", "$tag$ ?1 $$ $tag$", "-- ?1\n", "/* ?1 */", "'?1", "/* ?1",
-        "$$ ?1", "-- ?1"}) {
+        "$$?1$$", "$tag$ ?1 $$ $tag$", "-- ?1\n", "/* ?1 */", "/* /* */ ?1 */",
+        "e'\\'?1", "'?1", "/* ?1", "$$ ?1", "-- ?1"}) {
     const std::string sql = "x " + std::string(literal);
     EXPECT_EQ(Dollars(sql), sql);
     EXPECT_EQ(WithDollars(sql).highest, 0) << sql;
   }
   EXPECT_EQ(Dollars("'?1' || ?1 || '?1'"), "'?1' || $1 || '?1'");
   EXPECT_EQ(Dollars("'\\' || ?1"), "'\\' || $1");
+  EXPECT_EQ(Dollars("a LIKE'\\' || ?1"), "a LIKE'\\' || $1");
+  EXPECT_EQ(Dollars("/* /* */ */ ?1"), "/* /* */ */ $1");
   EXPECT_EQ(Dollars("$1$2"), "$1$2");
 }
 
@@ -278,7 +280,7 @@ class PostgresTextTest : public ::testing::Test {
 };
 
 constexpr char kColumns[] =
-    R"("Sticker"."id", "Sticker"."text", "Sticker"."weight"::float8, )"
+    R"("Sticker"."id", "Sticker"."text", "Sticker"."weight", )"
     R"("Sticker"."farm_id", "Sticker"."on_type", "Sticker"."on_id")";
 
 std::string WithColumns(std::string_view before, std::string_view after) {
@@ -331,8 +333,14 @@ TEST_F(PostgresTextTest, CutListIsALateralJoin) {
           " polyref_keys.polyref_key::text,"
           " upper(replace(polyref_keys.polyref_key::text, '-', '')),"
           " upper(polyref_keys.polyref_key::text)]) ORDER BY"
-          R"( ("Sticker"."weight"::float8 <> 'NaN') DESC NULLS LAST,)"
-          R"( "Sticker"."weight"::float8 DESC NULLS LAST,)"
+          R"( ((CASE WHEN abs("Sticker"."weight") < 1e-300 THEN 0)"
+          R"( WHEN abs("Sticker"."weight") > 1e308)"
+          R"( THEN sign("Sticker"."weight") * 1e308)"
+          R"( ELSE "Sticker"."weight" END)::float8 <> 'NaN') DESC NULLS LAST,)"
+          R"( (CASE WHEN abs("Sticker"."weight") < 1e-300 THEN 0)"
+          R"( WHEN abs("Sticker"."weight") > 1e308)"
+          R"( THEN sign("Sticker"."weight") * 1e308)"
+          R"( ELSE "Sticker"."weight" END)::float8 DESC NULLS LAST,)"
           R"( "Sticker"."text" COLLATE "C" NULLS FIRST,)"
           R"( "Sticker"."id" NULLS FIRST LIMIT $4) AS polyref_first)"));
 }

@@ -289,12 +289,12 @@ absl::StatusOr<PostgresResult> PostgresConnection::LastResult(
                       Cat(error.message(), ", in the statement: ", sql));
 }
 
-absl::StatusOr<PostgresResult> PostgresConnection::Execute(std::string_view sql,
-                                                           absl::Time deadline,
-                                                           int wake_fd) {
+absl::StatusOr<PostgresResult> PostgresConnection::Execute(
+    std::string_view sql, std::optional<absl::Time> deadline, int wake_fd) {
   if (is_lost_) return loss_;
   if (PQsendQuery(connection_, std::string(sql).c_str()) == 0) return Lose();
-  return LastResult(sql, deadline, wake_fd);
+  return LastResult(sql, deadline.value_or(absl::Now() + answer_time_),
+                    wake_fd);
 }
 
 absl::Status PostgresConnection::Read(std::string_view sql,
@@ -304,7 +304,7 @@ absl::Status PostgresConnection::Read(std::string_view sql,
                         nullptr, nullptr, nullptr, 1) == 0)
     return Lose();
   const absl::StatusOr<PostgresResult> result =
-      LastResult(sql, absl::InfiniteFuture(), -1);
+      LastResult(sql, absl::Now() + answer_time_, -1);
   if (!result.ok()) return result.status();
   PostgresRows rows(result->get());
   while (rows.Next()) {

@@ -13,6 +13,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -69,12 +70,16 @@ class PostgresConnection final : public SqlReader {
   // Why; OK unless it is lost.
   const absl::Status& loss() const { return loss_; }
 
+  // How long Read waits for its answer, and Execute if it is told nothing else;
+  // at first without end.
+  void set_answer_time(absl::Duration time) { answer_time_ = time; }
+
   // Runs SQL, one statement or several, and returns the last result, in text.
   // An error is that of the first statement that fails, with its text. The
   // connection is lost if the answer does not come before the deadline, or
   // before `wake_fd` becomes readable.
   absl::StatusOr<PostgresResult> Execute(
-      std::string_view sql, absl::Time deadline = absl::InfiniteFuture(),
+      std::string_view sql, std::optional<absl::Time> deadline = std::nullopt,
       int wake_fd = -1);
 
   // As promised, in order and with the values in FieldValue's kinds; the whole
@@ -119,6 +124,7 @@ class PostgresConnection final : public SqlReader {
 
   PGconn* const connection_;
   std::string name_;
+  absl::Duration answer_time_ = absl::InfiniteDuration();
   bool is_lost_ = false;
   absl::Status loss_;
 };

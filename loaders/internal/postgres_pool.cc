@@ -3,9 +3,10 @@
 //  2. The mutex is not held while a connection is made: its place is counted
 //     before, and given up if it fails.
 //  3. Who gives back a connection wakes one waiter, who takes it, even if he is
-//     cancelled at that moment. Who gives up a place wakes all: each makes the
-//     next attempt, or is told of the back-off. So no waiter sleeps while there
-//     is a place.
+//     cancelled at that moment, unless somebody new was quicker: there is no
+//     line. Who gives up a place wakes all: each makes the next attempt, waits
+//     on for one in use, or is told of the back-off. So no waiter sleeps while
+//     there is a place, nor longer than the back-off while there could be one.
 //  4. What began before the latest failure or success to connect ended tells
 //     nothing new if it fails, so that callers at the same time count as one.
 //  5. Who gives back a connection may do so because of an exception, with
@@ -38,17 +39,24 @@ PostgresPool::PostgresPool(std::string dsn, const PostgresOptions& options)
 
 absl::StatusOr<PostgresPool::Lease> PostgresPool::Take(
     const Patience& patience) {
-  if (absl::Status status = patience.Check(); !status.ok()) return status;
-  absl::Time since;
-  {
+  const absl::Time end =
+      std::min(patience.deadline, absl::Now() + pool_timeout_);
+  while (true) {
+    if (absl::Status status = patience.Check(); !status.ok()) return status;
+    absl::Time since;
+    {
+      const MutexLock lock(mutex_);
+      absl::Status status = AwaitPlace(patience, end);
+      if (!status.ok()) return status;
+      if (auto idle = PopIdle()) return LeaseOf(std::move(idle));
+      ++open_;
+      since = try_again_;
+    }
+    absl::StatusOr<Lease> made = Connect(patience, since);
+    if (made.ok() || !patience.Check().ok()) return made;
     const MutexLock lock(mutex_);
-    absl::Status status = AwaitPlace(patience);
-    if (!status.ok()) return status;
-    if (auto idle = PopIdle()) return Lease(*this, std::move(idle));
-    ++open_;
-    since = try_again_;
+    if (idle_.empty() && leased_ == 0) return made;
   }
-  return Connect(patience, since);
 }
 
 std::optional<PostgresPool::Lease> PostgresPool::TakeFree(
@@ -56,7 +64,7 @@ std::optional<PostgresPool::Lease> PostgresPool::TakeFree(
   absl::Time since;
   {
     const MutexLock lock(mutex_);
-    if (auto idle = PopIdle()) return Lease(*this, std::move(idle));
+    if (auto idle = PopIdle()) return LeaseOf(std::move(idle));
     if (open_ >= max_connections_ || !BackOff().ok()) return std::nullopt;
     ++open_;
     since = try_again_;
@@ -66,33 +74,46 @@ std::optional<PostgresPool::Lease> PostgresPool::TakeFree(
   return *std::move(made);
 }
 
-absl::Status PostgresPool::AwaitPlace(const Patience& patience) {
-  if (!HasPlace()) {
-    ++figures_.waits;
-    // The analysis does not see that the lock is held when it is called.
-    const auto has_place = [this]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
-      return HasPlace();
-    };
-    const absl::Time end =
-        std::min(patience.deadline, absl::Now() + pool_timeout_);
-    if (end == absl::InfiniteFuture()) {
-      has_place_.wait(mutex_, patience.cancel, has_place);
+void PostgresPool::DropIdle() {
+  std::vector<std::unique_ptr<PooledConnection>> dropped;
+  const MutexLock lock(mutex_);
+  open_ -= idle_.size();
+  figures_.lost += static_cast<int64_t>(idle_.size());
+  dropped.swap(idle_);
+  has_place_.notify_all();
+}
+
+absl::Status PostgresPool::AwaitPlace(const Patience& patience,
+                                      absl::Time end) {
+  if (!MayGoOn()) ++figures_.waits;
+  // The analysis does not see that the lock is held when it is called.
+  const auto may_go_on = [this]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+    return MayGoOn();
+  };
+  while (!MayGoOn() && !patience.cancel.stop_requested() && absl::Now() < end) {
+    const absl::Time until =
+        open_ < max_connections_
+            ? std::min(end, absl::Now() + (try_again_ - clock_()))
+            : end;
+    if (until == absl::InfiniteFuture()) {
+      has_place_.wait(mutex_, patience.cancel, may_go_on);
     } else {
-      has_place_.wait_until(mutex_, patience.cancel, absl::ToChronoTime(end),
-                            has_place);
+      has_place_.wait_until(mutex_, patience.cancel, absl::ToChronoTime(until),
+                            may_go_on);
     }
   }
-  if (!HasPlace()) {
-    const std::string text =
-        Cat("all ", max_connections_, " connections to PostgreSQL are in use");
-    if (const absl::Status status = patience.Check(); !status.ok())
-      return absl::Status(status.code(), Cat(text, "; ", status.message()));
-    return absl::ResourceExhaustedError(
-        Cat(text, ", and none was given back within ",
-            absl::FormatDuration(pool_timeout_),
-            " (PostgresOptions::max_connections and pool_timeout)"));
-  }
-  return idle_.empty() ? BackOff() : absl::OkStatus();
+  if (MayGoOn()) return idle_.empty() ? BackOff() : absl::OkStatus();
+  const std::string text = open_ < max_connections_
+                               ? Cat(last_failure_.message(), "; all ", leased_,
+                                     " connections that there are are in use")
+                               : Cat("all ", max_connections_,
+                                     " connections to PostgreSQL are in use");
+  if (const absl::Status status = patience.Check(); !status.ok())
+    return absl::Status(status.code(), Cat(text, "; ", status.message()));
+  return absl::ResourceExhaustedError(
+      Cat(text, ", and none was given back within ",
+          absl::FormatDuration(pool_timeout_),
+          " (PostgresOptions::max_connections and pool_timeout)"));
 }
 
 absl::Status PostgresPool::BackOff() const {
@@ -137,7 +158,7 @@ absl::StatusOr<PostgresPool::Lease> PostgresPool::Connect(
   try_again_ = absl::InfinitePast();
   auto pooled = std::make_unique<PooledConnection>();
   pooled->connection = *std::move(made);
-  return Lease(*this, std::move(pooled));
+  return LeaseOf(std::move(pooled));
 }
 
 absl::StatusOr<std::unique_ptr<PostgresConnection>> PostgresPool::Open(
@@ -167,6 +188,7 @@ void PostgresPool::Return(std::unique_ptr<PooledConnection> connection) {
                        PQpipelineStatus(returned.get()) != PQ_PIPELINE_OFF ||
                        PQtransactionStatus(returned.get()) != PQTRANS_IDLE;
   const MutexLock lock(mutex_);
+  --leased_;
   if (is_lost) {
     --open_;
     ++figures_.lost;

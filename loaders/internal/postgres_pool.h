@@ -1,9 +1,11 @@
 // A bounded pool of connections to one PostgreSQL server.
 //
 // Thread-safe. Connections are made by whoever needs one, when none is idle;
-// who finds all in use waits. A connection that is lost is dropped, and made
-// anew by the next who needs it. A server that can't be reached is left alone
-// for a while, which grows with every failure in a row.
+// who finds all in use waits, and so does who can't make another one while some
+// are in use: a server may grant fewer than there could be. A connection that
+// is lost is dropped, and made anew by the next who needs it. A server that
+// can't be reached is left alone for a while, which grows with every failure in
+// a row.
 #ifndef POLYREF_LOADERS_INTERNAL_POSTGRES_POOL_H_
 #define POLYREF_LOADERS_INTERNAL_POSTGRES_POOL_H_
 
@@ -74,13 +76,17 @@ class PostgresPool {
   PostgresPool(const PostgresPool&) = delete;
   PostgresPool& operator=(const PostgresPool&) = delete;
 
-  // An idle connection, a new one, or the first that is given back.
+  // An idle connection, a new one, or one that is given back.
   // ResourceExhausted if that is none within the pool's timeout,
   // DeadlineExceeded or Cancelled if the caller's patience ends first;
-  // Unavailable if the server can't be reached, or could not shortly before and
-  // no connection is idle.
+  // Unavailable if the server can't be reached, or could not shortly before,
+  // and none is idle or in use.
   absl::StatusOr<Lease> Take(const Patience& patience = {})
       ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // Closes the idle connections: where one was lost, the others may be, without
+  // having been told.
+  void DropIdle() ABSL_LOCKS_EXCLUDED(mutex_);
 
   // The same without waiting for others to give one back; none if all are in
   // use.
@@ -96,11 +102,18 @@ class PostgresPool {
   // An idle connection that is not lost, or null.
   std::unique_ptr<PooledConnection> PopIdle()
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Waits until a connection is idle or may be made.
-  absl::Status AwaitPlace(const Patience& patience)
+  // Waits until `end` for a connection to be idle, or one that may be made.
+  absl::Status AwaitPlace(const Patience& patience, absl::Time end)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  bool HasPlace() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    return !idle_.empty() || open_ < max_connections_;
+  // Whether there is something else to do than wait for one in use.
+  bool MayGoOn() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return !idle_.empty() ||
+           (open_ < max_connections_ && (leased_ == 0 || BackOff().ok()));
+  }
+  Lease LeaseOf(std::unique_ptr<PooledConnection> connection)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    ++leased_;
+    return Lease(*this, std::move(connection));
   }
   // Why the server is left alone for now; OK if it is not.
   absl::Status BackOff() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -127,6 +140,7 @@ class PostgresPool {
   std::vector<std::unique_ptr<PooledConnection>> idle_ ABSL_GUARDED_BY(mutex_);
   // Idle, in use, or being made.
   size_t open_ ABSL_GUARDED_BY(mutex_) = 0;
+  size_t leased_ ABSL_GUARDED_BY(mutex_) = 0;  // in use
   // Of the failures to connect in a row; zero after a success.
   absl::Duration back_off_ ABSL_GUARDED_BY(mutex_);
   absl::Time try_again_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();

@@ -110,8 +110,14 @@ absl::Status Catalogue::Read(const std::vector<RowMapper>& mappers,
   }
   if (names.empty()) return absl::OkStatus();
   const std::string sql =
-      Cat("SELECT n.place, a.attname, format_type(a.atttypid, a.atttypmod),",
-          " CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.oid END",
+      Cat("WITH RECURSIVE step(domain, base) AS ("
+          "SELECT oid, typbasetype FROM pg_type WHERE typtype = 'd'"
+          " UNION ALL SELECT step.domain, t.typbasetype FROM step"
+          " JOIN pg_type AS t ON t.oid = step.base AND t.typtype = 'd'),"
+          " base AS (SELECT step.* FROM step"
+          " JOIN pg_type AS t ON t.oid = step.base AND t.typtype <> 'd')"
+          " SELECT n.place, a.attname, format_type(a.atttypid, a.atttypmod),",
+          " COALESCE((SELECT base FROM base WHERE domain = t.oid), t.oid)",
           " FROM unnest(ARRAY[", absl::StrJoin(names, ", "),
           "]::text[]) WITH ORDINALITY AS n(name, place)"
           " JOIN pg_attribute AS a ON a.attrelid = to_regclass(n.name)"

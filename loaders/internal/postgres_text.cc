@@ -39,16 +39,12 @@ std::string Expression(const RowMapper& mapper, const SqlStatement& custom,
 }
 
 // The same, or something else that a batch selects in its place: a char(n)
-// without its blanks, a numeric as a number, a uuid as a text where none is
-// wanted, and what can't be read as a text.
+// without its blanks, a uuid as a text where none is wanted, and what can't be
+// read as a text.
 std::string Readable(const std::string& expression, Oid type,
                      const RowMapper::Column& column) {
-  if (type == pg::kNumeric && column.kind == FieldKind::kReal)
-    return Cat(expression, "::float8");
-  if (type == pg::kBpchar || !IsReadable(type) ||
-      (type == pg::kUuid && column.kind != FieldKind::kUuid))
-    return Cat(expression, "::text");
-  return expression;
+  return ReadType(type, column) == type ? expression
+                                        : Cat(expression, "::text");
 }
 
 // Where the rows of a type come from.
@@ -135,8 +131,14 @@ std::vector<std::string> Comparable(const std::string& column, FieldKind kind,
     case FieldKind::kInteger:
       return {column};
     case FieldKind::kReal:
-      if (type == pg::kNumeric)
-        return Comparable(Cat(column, "::float8"), kind, pg::kFloat8);
+      // What no double can be has no object, but may not fail the others.
+      if (type == pg::kNumeric) {
+        return Comparable(
+            Cat("(CASE WHEN abs(", column, ") < 1e-300 THEN 0 WHEN abs(",
+                column, ") > 1e308 THEN sign(", column, ") * 1e308 ELSE ",
+                column, " END)::float8"),
+            kind, pg::kFloat8);
+      }
       // PostgreSQL puts it last.
       if (type == pg::kFloat4 || type == pg::kFloat8)
         return {Cat("(", column, " <> 'NaN')"), column};
@@ -281,10 +283,23 @@ size_t EndOfLiteral(std::string_view sql, size_t i) {
     return end == sql.npos ? sql.size() : end + size;
   };
   if (sql.substr(i, 2) == "--") return behind(sql.find('\n', i), 1);
-  if (sql.substr(i, 2) == "/*") return behind(sql.find("*/", i + 2), 2);
+  if (sql.substr(i, 2) == "/*") {
+    int depth = 1;
+    for (i += 2; i < sql.size() && depth > 0;) {
+      const std::string_view two = sql.substr(i, 2);
+      depth += two == "/*" ? 1 : two == "*/" ? -1 : 0;
+      i += two == "/*" || two == "*/" ? 2 : 1;
+    }
+    return i;
+  }
   if (sql[i] == '"') return behind(sql.find('"', i + 1), 1);
   if (sql[i] == '\'') {
-    const bool has_escapes = i > 0 && (sql[i - 1] == 'E' || sql[i - 1] == 'e');
+    const auto is_name = [&](size_t at) {
+      return absl::ascii_isalnum(sql[at]) || sql[at] == '_';
+    };
+    const bool has_escapes = i > 0 &&
+                             (sql[i - 1] == 'E' || sql[i - 1] == 'e') &&
+                             (i == 1 || !is_name(i - 2));
     for (++i; i < sql.size() && sql[i] != '\''; ++i) {
       if (has_escapes && sql[i] == '\\') ++i;
     }
@@ -305,6 +320,14 @@ size_t EndOfLiteral(std::string_view sql, size_t i) {
 }
 
 }  // namespace
+
+Oid ReadType(Oid type, const RowMapper::Column& column) {
+  const bool as_text =
+      type == pg::kBpchar || !IsReadable(type) ||
+      (type == pg::kNumeric && column.kind != FieldKind::kReal) ||
+      (type == pg::kUuid && column.kind != FieldKind::kUuid);
+  return as_text ? pg::kText : type;
+}
 
 ParameterText WithDollars(std::string_view sql) {
   ParameterText text;

@@ -25,6 +25,9 @@ struct PostgresType {
   std::span<const Oid> types;  // by column of the mapper, under domains
 };
 
+// The type in which a batch reads a column of that type: its own, or text.
+Oid ReadType(Oid type, const RowMapper::Column& column);
+
 // Text in which ?1, ?2 and so on are parameters, and the same with $1, $2, as
 // PostgreSQL calls them. Strings, quoted names and comments stay as they are.
 struct ParameterText {

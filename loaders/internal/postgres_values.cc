@@ -1,12 +1,18 @@
 // The formats are those that the send and receive functions of the types have
 // had since PostgreSQL 8.4: integers in the network's order, times as
-// microseconds and dates as days since the beginning of 2000.
+// microseconds and dates as days since the beginning of 2000. A numeric has the
+// number of its digits to the base of 10,000, the exponent of the first, a sign
+// and a scale, 2 bytes each; then the digits.
 #include "polyref/loaders/internal/postgres_values.h"
 
 #include <bit>
 #include <cstdio>
 #include <limits>
+#include <optional>
+#include <system_error>
 
+#include "absl/strings/charconv.h"
+#include "absl/strings/str_cat.h"
 #include "absl/time/civil_time.h"
 #include "polyref/cache/internal/text.h"
 
@@ -92,10 +98,51 @@ std::string_view DayText(int32_t days, ValueText& text) {
   return DateText(absl::CivilDay(2000, 1, 1) + days, text);
 }
 
+absl::Status Unreadable(Oid type, std::string_view bytes) {
+  return InvalidArgument("a value of ", bytes.size(),
+                         " bytes of the type with the oid ", type,
+                         " can't be read in its binary format");
+}
+
+// Empty if the bytes are no numeric.
+std::optional<FieldValue> NumericValue(std::string_view bytes) {
+  constexpr size_t kHead = 8;
+  const auto number = [&](size_t at) {
+    return static_cast<int16_t>(ReadBigEndian(bytes.substr(at, 2)));
+  };
+  if (bytes.size() < kHead || number(0) < 0 ||
+      bytes.size() != kHead + 2 * static_cast<size_t>(number(0)))
+    return std::nullopt;
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  const auto sign = static_cast<uint16_t>(number(4));
+  switch (sign) {
+    case 0xC000:
+      return FieldValue::Real(std::numeric_limits<double>::quiet_NaN());
+    case 0xD000:
+      return FieldValue::Real(kInfinity);
+    case 0xF000:
+      return FieldValue::Real(-kInfinity);
+    default:
+      break;
+  }
+  std::string text = sign == 0 ? "0" : "-0";
+  for (size_t at = kHead; at < bytes.size(); at += 2) {
+    for (int digit = number(at), unit = 1000; unit > 0; unit /= 10)
+      text += static_cast<char>('0' + digit / unit % 10);
+  }
+  absl::StrAppend(&text, "e", 4 * (number(2) - number(0) + 1));
+  double value = 0;
+  const auto read =
+      absl::from_chars(text.data(), text.data() + text.size(), value);
+  if (read.ec == std::errc()) return FieldValue::Real(value);
+  return FieldValue::Text("a numeric that is no double");
+}
+
 }  // namespace
 
 bool IsReadable(Oid type) {
   switch (type) {
+    case pg::kNumeric:
     case pg::kBytea:
     case pg::kName:
     case pg::kText:
@@ -112,11 +159,8 @@ bool IsReadable(Oid type) {
 absl::Status ReadBinary(Oid type, std::string_view bytes, ValueText& text,
                         FieldValue& value) {
   const size_t size = SizeOf(type);
-  if (!IsReadable(type) || (size != 0 && size != bytes.size())) {
-    return InvalidArgument("a value of ", bytes.size(),
-                           " bytes of the type with the oid ", type,
-                           " can't be read in its binary format");
-  }
+  if (!IsReadable(type) || (size != 0 && size != bytes.size()))
+    return Unreadable(type, bytes);
   switch (type) {
     case pg::kBool:
     case pg::kOid:
@@ -138,6 +182,12 @@ absl::Status ReadBinary(Oid type, std::string_view bytes, ValueText& text,
     case pg::kFloat8:
       value = FieldValue::Real(std::bit_cast<double>(ReadBigEndian(bytes)));
       break;
+    case pg::kNumeric: {
+      const std::optional<FieldValue> number = NumericValue(bytes);
+      if (!number) return Unreadable(type, bytes);
+      value = *number;
+      break;
+    }
     case pg::kDate:
       value = FieldValue::Text(
           DayText(static_cast<int32_t>(ReadBigEndian(bytes)), text));

@@ -53,6 +53,7 @@ inline constexpr Oid kUuidArray = 2951;
 //
 //   bool, integers          an integer
 //   float4, float8          a number
+//   numeric                 a number; a text if no double can be it
 //   text, varchar, json ... a text
 //   bytea, uuid             a blob
 //   timestamp, timestamptz  the text "2024-05-06 07:08:09" or

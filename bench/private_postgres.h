@@ -1,4 +1,5 @@
-// A PostgreSQL server of our own, for the demo, the tests and the benchmarks:
+// A PostgreSQL server of our own, for the demo, the tests and the benchmarks
+// (and no part of the library):
 // its data, its log and its socket are in one new directory below /tmp, and
 // nobody but this process is meant to find it.
 //

@@ -1,9 +1,10 @@
 // References: what a row holds to point at an object.
 //
 // `Ref<T>` is a plain foreign key: the key of one known type. `GenericRef` is a
-// generic foreign key: a content type and a key. Either may be null. Both keep
-// the key as it was written, so a row with a bad key still says what it held;
-// Session::Resolve tells what became of a reference, and never throws.
+// generic foreign key: a content type and a key. Either may be null. A key that
+// can't be read as one of its type is kept as it was written, so such a row
+// still says what it held; Session::Resolve tells what became of a reference,
+// and never throws.
 //
 // Values without behaviour: they do not load, and do not keep the object alive.
 // A reference remembers where a session last found its object, which spares the

@@ -13,7 +13,22 @@
 //
 // A `ContentTypeReader` reads one from a database through `SqlReader`, the
 // little that it needs of a source, so that one reader serves every kind of
-// database. `DjangoContentTypes` is one.
+// database. `DjangoContentTypes` is one; for a table of one's own:
+//
+//   absl::StatusOr<ContentTypeIds> KindsOf(const Schema& schema, SqlReader& db)
+//   {
+//     ContentTypeIds ids;
+//     absl::Status status = db.Read(
+//         "SELECT id, name FROM kinds", [&](std::span<const FieldValue> row) {
+//           const std::string name(row[1].bytes);
+//           const ContentType* type = schema.Find(std::string_view(name));
+//           return ids.Bind(row[0].integer, name,
+//                           type == nullptr ? std::nullopt
+//                                           : std::optional(type->id()));
+//         });
+//     if (!status.ok()) return status;
+//     return ids;
+//   }
 //
 // A value; thread-compatible.
 #ifndef POLYREF_LOADERS_CONTENT_TYPE_IDS_H_

@@ -330,7 +330,7 @@ absl::Status FindTypes(PostgresConnection& connection, TypeState& state) {
     if (!cache_internal::Suits(state.types[i], columns[i])) {
       return InvalidArgument("the expression of ", columns[i].field,
                              " gives the type with the oid ", state.types[i],
-                             ", which does not suit a ",
+                             ", which does not suit ",
                              cache_internal::Wanted(columns[i]));
     }
   }

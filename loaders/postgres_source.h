@@ -35,8 +35,10 @@
 //    Under a generic foreign key a parent is looked up by type and key
 //    together, in every form that the column can hold: in a text column an
 //    integer as plain decimal text, a UUID as above. Other spellings that a
-//    reference may have, such as '007' or ' 7', are not looked for: such a row
-//    is in no list, though its reference resolves.
+//    reference may have, such as '007' or ' 7', are not looked for: no list
+//    that is loaded has such a row, though its reference resolves, and while it
+//    is in memory for another reason the list has it. So what such lists have
+//    depends on what was read before: write one spelling.
 //  - The first of each list are those of polyref::Compare, also where the
 //    collation of a column has another order. (What a member rounds, a float or
 //    a bool, is compared unrounded.)
@@ -56,7 +58,9 @@
 // as a number, or as a text if the member is one. Of any other type a text
 // member gets PostgreSQL's own text.
 //
-// When not to use it: to write.
+// When not to use it: to write. In a database whose encoding is not UTF8, a
+// text key with characters that it lacks fails its batch. The connection
+// string's own connect_timeout is of no effect: PostgresOptions has one.
 //
 // Thread-safe: any number of threads may call it at once, each with a
 // connection of its own from a bounded pool. A source borrows its schema, and
@@ -172,8 +176,8 @@ class PostgresSource final : public Source {
       std::string_view tail = "", std::span<const FieldValue> parameters = {}) {
     std::vector<T> rows;
     absl::Status status = SelectInto(
-        TypeTagOf<T>(), tail, parameters, &rows, [](void* rows) -> void* {
-          return &static_cast<std::vector<T>*>(rows)->emplace_back();
+        TypeTagOf<T>(), tail, parameters, &rows, [](void* into) -> void* {
+          return &static_cast<std::vector<T>*>(into)->emplace_back();
         });
     if (!status.ok()) return status;
     return rows;

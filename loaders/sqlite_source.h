@@ -33,7 +33,9 @@
 //    that the column can hold: an integer as a number or as plain decimal text,
 //    a UUID as above, a text as it is. Other spellings that a reference may
 //    have, such as '007', ' 7' or a blob in a text column, are not looked for:
-//    such a row is in no list, though its reference resolves.
+//    no list that is loaded has such a row, though its reference resolves, and
+//    while it is in memory for another reason the list has it. So what such
+//    lists have depends on what was read before: write one spelling.
 //  - The first of each list are those of polyref::Compare, also where the
 //    collation of a column, or the encoding of the database, has another order.
 //    (What a member rounds, a float or a bool, is compared unrounded.)
@@ -140,8 +142,8 @@ class SqliteSource final : public Source {
       std::string_view tail = "", std::span<const FieldValue> parameters = {}) {
     std::vector<T> rows;
     absl::Status status = SelectInto(
-        TypeTagOf<T>(), tail, parameters, &rows, [](void* rows) -> void* {
-          return &static_cast<std::vector<T>*>(rows)->emplace_back();
+        TypeTagOf<T>(), tail, parameters, &rows, [](void* into) -> void* {
+          return &static_cast<std::vector<T>*>(into)->emplace_back();
         });
     if (!status.ok()) return status;
     return rows;

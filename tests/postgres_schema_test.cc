@@ -70,7 +70,7 @@ TEST_F(PostgresSourceTest, AllProblemsAreListedAtOnce) {
           "search path are auth_user, blog_comment, blog_tag, "
           "django_content_type, feed_action"
           "\n  blog.comment.score: column score of table blog_comment is "
-          "numeric(5,2), which does not suit a integer field",
+          "numeric(5,2), which does not suit an integer field",
           comment,
           "\n  blog.comment.weight: column weight of table blog_comment is "
           "text, which does not suit a real field",
@@ -185,7 +185,7 @@ TEST_F(PostgresSourceTest, CustomPartsThatAreNoSqlAreListed) {
                                  "\"oops\" does not exist"));
   EXPECT_THAT(message, HasSubstr("\n  options.statements[blog.comment]: the "
                                  "expression of score gives the type with the "
-                                 "oid 25, which does not suit a integer "
+                                 "oid 25, which does not suit an integer "
                                  "field"));
 }
 

@@ -147,7 +147,7 @@ void TableCheck::CheckColumn(size_t table, const RowMapper::Column& column) {
     if (!catalogue_.IsNamed(found.name, column.name)) continue;
     if (!catalogue_.Suits(table, i, column)) {
       Complain(field, ": column ", found.name, " of table ", type.table(),
-               " is ", found.type, ", which does not suit a ", Wanted(column),
+               " is ", found.type, ", which does not suit ", Wanted(column),
                "; the table has ", ColumnsOf(table));
     }
     return;
@@ -168,19 +168,23 @@ std::string TableCheck::ColumnsOf(size_t table) const {
 }  // namespace
 
 std::string Wanted(const RowMapper::Column& column) {
+  const auto kind = [&] {
+    const std::string_view name = FieldKindName(*column.kind);
+    return Cat(*column.kind == FieldKind::kInteger ? "an " : "a ", name);
+  };
   switch (column.role) {
     case Role::kKey:
-      return Cat(FieldKindName(*column.kind), " key");
+      return Cat(kind(), " key");
     case Role::kForeignKey:
-      return Cat("foreign key to ", FieldKindName(*column.kind), " keys");
+      return Cat("a foreign key to ", FieldKindName(*column.kind), " keys");
     case Role::kGenericType:
-      return "content type id";
+      return "a content type id";
     case Role::kGenericKey:
-      return "key of any type";
+      return "a key of any type";
     case Role::kField:
       break;
   }
-  return Cat(FieldKindName(*column.kind), " field");
+  return Cat(kind(), " field");
 }
 
 absl::Status CheckTables(const Schema& schema,

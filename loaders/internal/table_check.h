@@ -50,7 +50,7 @@ struct TableCheckOptions {
   const std::set<std::string>& types_without_table;
 };
 
-// What is wanted of a column, for messages: "foreign key to text keys".
+// What is wanted of a column, for messages: "a foreign key to text keys".
 std::string Wanted(const RowMapper::Column& column);
 
 // OK, or InvalidArgument that lists all that is wrong with the tables and the

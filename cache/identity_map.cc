@@ -454,7 +454,9 @@ bool IdentityMap::DropConflicts(ContentTypeId type, const void* object) {
   return dropped;
 }
 
-Sequence IdentityMap::Apply(std::span<Change> changes, Tick time) {
+Sequence IdentityMap::Apply(std::span<Change> changes, Tick time,
+                            std::span<const ContentTypeId> types) {
+  for (const ContentTypeId type : types) ForgetType(table(type));
   for (Change& change : changes) ApplyOne(change, time);
   Publish();
   if (!has_readers()) Reclaim();
@@ -520,19 +522,23 @@ void IdentityMap::Evict(ContentTypeId type, const ObjectKey& key) {
   Apply({&change, 1});
 }
 
-void IdentityMap::InvalidateType(ContentTypeId type) {
-  TypeTable& table = this->table(type);
+void IdentityMap::ForgetType(TypeTable& table) {
   table.last_forgotten = write();
   table.indexes.ForgetAll(write(), OldestReader());
   table.indexes.Touch(write());
   table.entries->VoidLeases();
   table.RaiseFloor(write(), OldestReader());
   CountCoverage(table);
+}
+
+void IdentityMap::InvalidateType(ContentTypeId type) {
+  ForgetType(table(type));
   Publish();
 }
 
 void IdentityMap::InvalidateAll() {
-  for (const auto& table : tables_) InvalidateType(table->type.id());
+  for (const auto& table : tables_) ForgetType(*table);
+  Publish();
 }
 
 void IdentityMap::Write(ContentTypeId type, const ObjectKey& key, State state,

@@ -266,7 +266,9 @@ class IdentityMap {
   };
   // Makes all changes at once: readers see all or none of them. Returns the
   // number of the write. Objects live until `time` and their time to live.
-  Sequence Apply(std::span<Change> changes, Tick time = 0)
+  // Forgets `types` as a whole before: REQUIRES: no change is of one of them.
+  Sequence Apply(std::span<Change> changes, Tick time = 0,
+                 std::span<const ContentTypeId> types = {})
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   // The same for one change. Put makes `object` the current one and returns it;
@@ -385,6 +387,7 @@ class IdentityMap {
              void* object, Tick expires) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void WriteUnknown(ContentTypeId type, const ObjectKey& key, bool was_evicted)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void ForgetType(TypeTable& table) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Forget(TypeTable& table, const Version* before, const ObjectKey& key,
               bool unchanged) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // The lease of an answer is over.

@@ -211,6 +211,10 @@ class LockedMap {
     const MutexLock lock(map_.mutex());
     return map_.CheckPut(type, object);
   }
+  Sequence Apply(IdentityMap::Change change, ContentTypeId forgotten) {
+    const MutexLock lock(map_.mutex());
+    return map_.Apply({&change, 1}, 0, {&forgotten, 1});
+  }
   const void* Put(ContentTypeId type, const ObjectKey& key, ObjectPtr object) {
     const MutexLock lock(map_.mutex());
     return map_.Put(type, key, std::move(object));
@@ -342,6 +346,21 @@ INSTANTIATE_TEST_SUITE_P(KeyKinds, IdentityMapTest,
                          [](const auto& info) {
                            return std::string(KeyKindName(info.param));
                          });
+
+TEST_P(IdentityMapTest, ChangesAndForgottenTypesAreOneWrite) {
+  Put(1, 7);
+  const Sequence before = map_->now();
+  IdentityMap::Change change = {IdentityMap::Change::Kind::kPut, kSecond,
+                                Key(1), schema_.Make(kSecond, Key(1), 8)};
+  EXPECT_EQ(map_->Apply(std::move(change), kFirst), before + 1);
+  EXPECT_EQ(map_->now(), before + 1);
+  EXPECT_EQ(FindNow(1), "unknown");
+  EXPECT_EQ(FindAt(1, before), "loaded 7");
+  EXPECT_NE(map_->Find(kSecond, Key(1), before + 1).object, nullptr);
+  map_->InvalidateAll();
+  EXPECT_EQ(map_->now(), before + 2);
+  EXPECT_EQ(map_->Find(kSecond, Key(1), before + 2).object, nullptr);
+}
 
 TEST_P(IdentityMapTest, NothingIsKnownAtFirst) {
   EXPECT_EQ(FindNow(0), "unknown");
@@ -693,7 +712,7 @@ TEST_P(IdentityMapTest, ForgettingIsRemembered) {
   EXPECT_EQ(map_->LastForgotten(kSecond), 0u);
   map_->InvalidateAll();
   EXPECT_EQ(map_->LastForgotten(kFirst), 6u);
-  EXPECT_EQ(map_->LastForgotten(kSecond), 7u);
+  EXPECT_EQ(map_->LastForgotten(kSecond), 6u);
 }
 
 TEST_P(IdentityMapTest, ReaderMustCloseFirst) {
@@ -1291,14 +1310,16 @@ class ModelRun {
 
   void InvalidateType(ContentTypeId type) {
     map_.InvalidateType(type);
+    ++now_;
     WroteType(type);
   }
   void InvalidateAll() {
     map_.InvalidateAll();
+    ++now_;
     for (uint32_t t = 0; t < kTypes; ++t) WroteType(ContentTypeId{t});
   }
   void WroteType(ContentTypeId type) {
-    LastForgotten(type) = ++now_;
+    LastForgotten(type) = now_;
     VoidLeases(type, std::nullopt);
     for (int key = 0; key < kKeys; ++key) {
       StoryOf(type, key).InvalidateType(now_);

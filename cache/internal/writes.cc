@@ -10,6 +10,7 @@
 // write. Those are invalidated, which is always right.
 #include "polyref/cache/internal/writes.h"
 
+#include <algorithm>
 #include <compare>
 #include <optional>
 #include <string>
@@ -135,10 +136,11 @@ void WriteFromElsewhere(CacheState& cache, std::span<const ContentTypeId> types,
   const bool fits = CheckAmongThemselves(cache.schema, changes, last).ok();
   std::vector<Change> done;
   const MutexLock lock(cache.map.mutex());
-  for (const ContentTypeId type : types) cache.map.InvalidateType(type);
   for (size_t i = 0; i < changes.size(); ++i) {
     Change& change = changes[i];
     if (last.at(std::pair(change.type, change.key)) != i) continue;
+    if (std::find(types.begin(), types.end(), change.type) != types.end())
+      continue;  // it is forgotten with its type
     if (change.kind == Change::Kind::kPut) {
       const auto is_in_batch = [&](const ObjectKey& other) {
         return last.contains(std::pair(change.type, other));
@@ -150,7 +152,7 @@ void WriteFromElsewhere(CacheState& cache, std::span<const ContentTypeId> types,
     }
     done.push_back(std::move(change));
   }
-  if (!done.empty()) cache.map.Apply(done, time);
+  if (!done.empty() || !types.empty()) cache.map.Apply(done, time, types);
   cache.map.EvictToFit();
 }
 

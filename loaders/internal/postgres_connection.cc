@@ -79,7 +79,7 @@ absl::Status IsLate() {
   return absl::DeadlineExceededError("the server has not answered in time");
 }
 
-// Waits until the socket is ready.
+// Waits until the socket is ready; what has come goes before a wish to end.
 absl::Status Poll(int socket, short events, absl::Time deadline, int wake_fd) {
   pollfd descriptors[] = {{socket, events, 0}, {wake_fd, POLLIN, 0}};
   while (true) {
@@ -88,9 +88,9 @@ absl::Status Poll(int socket, short events, absl::Time deadline, int wake_fd) {
     if (ready < 0)
       return absl::UnavailableError(
           Cat("poll: ", std::generic_category().message(errno)));
-    if (descriptors[1].revents != 0)
+    if (descriptors[0].revents != 0) return absl::OkStatus();
+    if (ready != 0)
       return absl::CancelledError("woken while waiting for the server");
-    if (ready != 0) return absl::OkStatus();
     if (absl::Now() >= deadline) return IsLate();
   }
 }
@@ -257,8 +257,11 @@ absl::StatusOr<PostgresResult> PostgresConnection::NextResult(
     absl::Status status = AwaitInput(deadline, wake_fd);
     if (PQisBusy(connection_) == 0) break;  // it came before the loss, maybe
     if (!status.ok()) return status;
-    // A result that goes on and on does not outlast the deadline.
+    // A result that goes on and on does not outlast either.
     if (absl::Now() >= deadline) return IsLate();
+    if (pollfd wake = {wake_fd, POLLIN, 0};
+        PQisBusy(connection_) == 1 && poll(&wake, 1, 0) > 0)
+      return absl::CancelledError("woken while an answer arrives");
   }
   PostgresResult result(PQgetResult(connection_));
   if (result != nullptr && EndsConnection(result.get()))

@@ -21,14 +21,21 @@ bool IsReadAsItIs(uint32_t type) {
   return type != pg::kBpchar && IsReadable(type);
 }
 
-// The value, if there is one; `text` holds what it may borrow.
-std::optional<FieldValue> ValueOf(uint32_t type, const PgValue& value,
-                                  ValueText& text) {
+// The value for that column, if there is one; `text` holds what it may borrow.
+std::optional<FieldValue> ValueOf(uint32_t type,
+                                  const RowMapper::Column& column,
+                                  const PgValue& value, ValueText& text) {
   if (value.kind == PgValue::Kind::kNull) return FieldValue::Null();
   FieldValue read;
   if (value.kind != PgValue::Kind::kBinary || !IsReadAsItIs(type) ||
       !ReadBinary(type, value.bytes, text, read).ok())
     return std::nullopt;
+  // A text where no uuid is wanted, as PostgresSource reads it.
+  if (type == pg::kUuid && column.kind != FieldKind::kUuid) {
+    const std::string written = Uuid::FromBytes(value.bytes)->ToString();
+    std::copy(written.begin(), written.end(), text.begin());
+    return FieldValue::Text({text.data(), written.size()});
+  }
   return read;
 }
 
@@ -93,7 +100,8 @@ std::optional<ObjectKey> ReplicatedRows::KeyOf(const Table& table,
     return watched.mapper.DecodeKey(FieldValue::Text(value.bytes));
   ValueText text;
   const std::optional<FieldValue> read =
-      ValueOf(table.column_types[watched.key_column], value, text);
+      ValueOf(table.column_types[watched.key_column],
+              watched.mapper.columns().front(), value, text);
   return read ? watched.mapper.DecodeKey(*read) : std::nullopt;
 }
 
@@ -158,7 +166,8 @@ ObjectPtr ReplicatedRows::Build(const Table& table, const Watched& watched,
     if (value->kind == PgValue::Kind::kUnchanged && update.is_old_row_full)
       value = &(*update.old_row)[column];
     const std::optional<FieldValue> read =
-        ValueOf(table.column_types[column], *value, texts[i]);
+        ValueOf(table.column_types[column], watched.mapper.columns()[i], *value,
+                texts[i]);
     if (!read) return none;
     values.push_back(*read);
   }

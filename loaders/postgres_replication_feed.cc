@@ -120,6 +120,8 @@ class PostgresReplicationFeed::Impl final
     int64_t mark = 0;  // that of Sync, if it is such
   };
 
+  absl::Status CheckContentTypes() const;
+
   // ---- The beginning of a connection. ----
   absl::Time ConnectDeadline() const {
     return absl::Now() + options_.connect_timeout;
@@ -185,7 +187,28 @@ absl::Status PostgresReplicationFeed::Impl::Open() {
                            "' is not of lower case letters, digits and "
                            "underscores");
   }
+  if (absl::Status status = CheckContentTypes(); !status.ok()) return status;
   return loop_.Poll();
+}
+
+// Without numbers every reference would be one of unknown type.
+absl::Status PostgresReplicationFeed::Impl::CheckContentTypes() const {
+  if (!options_.content_types.bindings().empty()) return absl::OkStatus();
+  for (const ContentType& type : schema_.types()) {
+    if (type.version() == nullptr ||
+        options_.types_left_out.contains(type.name()) ||
+        options_.types_by_key.contains(type.name()))
+      continue;
+    for (const Relation& relation : type.relations()) {
+      if (relation.kind != RelationKind::kGenericForeignKey) continue;
+      return InvalidArgument(
+          type.name(), ".", relation.name,
+          ": a generic foreign key needs options.content_types, to say how the "
+          "database numbers content types, or its type in "
+          "options.types_by_key");
+    }
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::unique_ptr<PostgresConnection>>

@@ -68,8 +68,8 @@ struct PostgresReplicationFeedOptions {
   // What is published: made, with the tables of the schema, if it is not there,
   // which takes an owner of the tables. One serves any number of feeds.
   std::string publication = "polyref";
-  // How the database numbers content types. Required for the new values of
-  // types with a generic foreign key.
+  // How the database numbers content types. Required, and not empty, if a type
+  // has both a Version and a generic foreign key, unless it is told by key.
   ContentTypeIds content_types = {};
   // Names of types that this database does not hold, or that never change.
   std::set<std::string> types_left_out = {};
@@ -125,8 +125,8 @@ class PostgresReplicationFeed {
   // that nobody uses is made anew. Borrows the schema and the listener, which
   // must outlive the feed.
   //
-  // InvalidArgument if schema.Check() fails or the slot's name is not as it
-  // must be. FailedPrecondition if the database does not write its log for
+  // InvalidArgument if schema.Check() fails or the options are not as they must
+  // be. FailedPrecondition if the database does not write its log for
   // logical replication, or that lists all tables that are not there, not
   // published, or whose replica identity lacks the key. Unavailable or
   // DeadlineExceeded if there is no connection to be had; otherwise the

@@ -3,6 +3,7 @@
 
 #include <poll.h>
 
+#include <cstdint>
 #include <memory>
 #include <stop_token>
 #include <string>
@@ -17,6 +18,8 @@
 #include "absl/time/time.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "polyref/cache/content_type.h"
+#include "polyref/cache/generic_ref.h"
 #include "polyref/tests/postgres_feed_fixture.h"
 
 namespace polyref {
@@ -188,6 +191,39 @@ TEST_F(PostgresReplicationFeedTest, WhatItNeedsIsNamed) {
   PostgresReplicationFeedOptions options = Options();
   options.slot = "Cache 1";
   EXPECT_THAT(OpenError(options).message(), HasSubstr("'Cache 1'"));
+}
+
+TEST_F(PostgresReplicationFeedTest, GenericForeignKeyNeedsContentTypes) {
+  struct Remark {
+    int64_t id = 0;
+    int64_t version = 0;
+    GenericRef on = {};
+  };
+  Execute(
+      "CREATE TABLE shop_remark (id bigint PRIMARY KEY,"
+      " version bigint NOT NULL, type_id int, object_id text);"
+      "INSERT INTO shop_remark VALUES (1, 1, 5, '1')");
+  schema_.Define<Remark>("shop.remark")
+      .Key("id", &Remark::id)
+      .Version("version", &Remark::version)
+      .GenericForeignKey("on", "type_id", "object_id", &Remark::on);
+  const absl::Status status = OpenError();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(status.message(), HasSubstr("shop.remark.on: a generic foreign "
+                                          "key needs options.content_types"));
+  PostgresReplicationFeedOptions options = Options();
+  options.types_by_key = {"shop.remark"};
+  Open(options);
+  Psql("UPDATE shop_remark SET version = 2");
+  EXPECT_THAT(Synced(), ElementsAre("shop.remark 1"));
+  feed_.reset();
+  options = Options();
+  ASSERT_EQ(options.content_types.Bind(5, "shop.farm",
+                                       schema_.Find("shop.farm")->id()),
+            absl::OkStatus());
+  Open(options);
+  Psql("UPDATE shop_remark SET version = 3");
+  EXPECT_THAT(Synced(), ElementsAre("shop.remark 1="));
 }
 
 TEST_F(PostgresReplicationFeedTest, SlotInUseIsRefusedAndALeftOneIsReplaced) {

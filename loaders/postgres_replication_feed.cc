@@ -23,6 +23,7 @@
 #include <algorithm>
 #include <charconv>
 #include <deque>
+#include <set>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -120,6 +121,8 @@ class PostgresReplicationFeed::Impl final
     int64_t mark = 0;  // that of Sync, if it is such
   };
 
+  absl::Status CheckNames(const std::set<std::string>& names,
+                          std::string_view purpose) const;
   absl::Status CheckContentTypes() const;
 
   // ---- The beginning of a connection. ----
@@ -187,8 +190,20 @@ absl::Status PostgresReplicationFeed::Impl::Open() {
                            "' is not of lower case letters, digits and "
                            "underscores");
   }
-  if (absl::Status status = CheckContentTypes(); !status.ok()) return status;
-  return loop_.Poll();
+  absl::Status status = CheckNames(options_.types_left_out, "to leave out");
+  if (status.ok()) status = CheckNames(options_.types_by_key, "to tell by key");
+  if (status.ok()) status = CheckContentTypes();
+  return status.ok() ? loop_.Poll() : status;
+}
+
+absl::Status PostgresReplicationFeed::Impl::CheckNames(
+    const std::set<std::string>& names, std::string_view purpose) const {
+  for (const std::string& name : names) {
+    if (schema_.Find(name) == nullptr)
+      return InvalidArgument("no type '", name, "' ", purpose, "; there are ",
+                             schema_.TypeNames());
+  }
+  return absl::OkStatus();
 }
 
 // Without numbers every reference would be one of unknown type.

@@ -126,11 +126,12 @@ class PostgresReplicationFeed {
   // must outlive the feed.
   //
   // InvalidArgument if schema.Check() fails or the options are not as they must
-  // be. FailedPrecondition if the database does not write its log for
-  // logical replication, or that lists all tables that are not there, not
-  // published, or whose replica identity lacks the key. Unavailable or
-  // DeadlineExceeded if there is no connection to be had; otherwise the
-  // database's error, as for a user who may not replicate.
+  // be, as when they name a type that is not in the schema. FailedPrecondition
+  // if the database does not write its log for logical replication, or that
+  // lists all tables that are not there, not published, or whose replica
+  // identity lacks the key. Unavailable or DeadlineExceeded if there is no
+  // connection to be had; otherwise the database's error, as for a user who may
+  // not replicate.
   static absl::StatusOr<std::unique_ptr<PostgresReplicationFeed>> Open(
       const std::string& dsn, const Schema& schema,
       InvalidationListener& listener, PostgresReplicationFeedOptions options);

@@ -193,6 +193,21 @@ TEST_F(PostgresReplicationFeedTest, WhatItNeedsIsNamed) {
   EXPECT_THAT(OpenError(options).message(), HasSubstr("'Cache 1'"));
 }
 
+TEST_F(PostgresReplicationFeedTest, TypeThatIsNotInTheSchemaIsRefused) {
+  PostgresReplicationFeedOptions options = Options();
+  options.types_left_out = {"shop.aple"};
+  absl::Status status = OpenError(options);
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(status.message(), HasSubstr("no type 'shop.aple' to leave out; "
+                                          "there are shop.farm, shop.apple"));
+  options = Options();
+  options.types_by_key = {"shop.aple"};
+  status = OpenError(options);
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(status.message(), HasSubstr("no type 'shop.aple' to tell by key; "
+                                          "there are shop.farm, shop.apple"));
+}
+
 TEST_F(PostgresReplicationFeedTest, GenericForeignKeyNeedsContentTypes) {
   struct Remark {
     int64_t id = 0;

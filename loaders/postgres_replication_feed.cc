@@ -58,6 +58,9 @@ namespace {
 // How soon to look again whether a commit is visible. It seldom is not.
 constexpr absl::Duration kPatience = absl::Milliseconds(2);
 
+// The server's clock starts later than ours, and its answer takes time.
+constexpr absl::Duration kGrace = absl::Seconds(1);
+
 // So many transactions wait to be told together, at most.
 constexpr size_t kMaxCommitted = 1000;
 
@@ -129,8 +132,14 @@ class PostgresReplicationFeed::Impl final
   absl::Time ConnectDeadline() const {
     return absl::Now() + options_.connect_timeout;
   }
+  // After that long the server itself ends a statement.
+  absl::Duration ServerTimeout() const {
+    return std::clamp(options_.connect_timeout, absl::Milliseconds(1),
+                      absl::Seconds(5));
+  }
   absl::Status WatchTables();
   absl::Status PrepareSlot();
+  absl::Status DropOldSlot();
   void GiveUpSlot();
   void DropSlot();
 
@@ -167,8 +176,10 @@ class PostgresReplicationFeed::Impl final
   const PostgresReplicationFeedOptions options_;
   const cache_internal::ReplicationSetup setup_;
   std::unique_ptr<PostgresConnection> sql_;
-  bool has_slot_ = false;  // there is one that knows what was told
-  int sender_ = 0;         // the server's process that has sent to us
+  bool owns_slot_ = false;  // we have made it
+  bool has_slot_ = false;   // and it knows what was told
+  int maker_ = 0;   // the server's process that may still make it, unheard
+  int sender_ = 0;  // the one that has sent to us
   std::optional<ReplicatedRows> rows_;
   bool is_open_ = false;   // a transaction has begun
   uint32_t open_id_ = 0;   // its number
@@ -234,9 +245,10 @@ PostgresReplicationFeed::Impl::Begin() {
   sql_ = *std::move(sql);
   // Marks are in the log at once, and so is all before them.
   absl::Status status =
-      sql_->Execute(
-              "SET synchronous_commit = local; SET statement_timeout = '5s'",
-              ConnectDeadline())
+      sql_->Execute(Cat("SET synchronous_commit = local;"
+                        " SET statement_timeout = ",
+                        absl::ToInt64Milliseconds(ServerTimeout())),
+                    ConnectDeadline())
           .status();
   if (status.ok()) status = WatchTables();
   if (status.ok()) status = PrepareSlot();
@@ -273,13 +285,30 @@ absl::Status PostgresReplicationFeed::Impl::PrepareSlot() {
     if (!can_go_on.ok() || *can_go_on) return can_go_on.status();
     GiveUpSlot();
   }
-  const absl::StatusOr<Lsn> made =
-      cache_internal::MakeSlot(*sql_, setup_.slot, ConnectDeadline());
+  absl::Status status = DropOldSlot();
+  if (!status.ok()) return status;
+  const int maker = PQbackendPID(sql_->get());
+  const absl::StatusOr<Lsn> made = cache_internal::MakeSlot(
+      *sql_, setup_.slot, absl::Now() + ServerTimeout() + kGrace);
+  if (!made.ok() && sql_->is_lost()) maker_ = maker;
   if (!made.ok()) return made.status();
   applied_ = confirmed_ = *made;
-  has_slot_ = true;
+  owns_slot_ = has_slot_ = true;
   Count([](auto& stats) { ++stats.slots; });
   TellEverything();
+  return absl::OkStatus();
+}
+
+// Ours, or one that nobody reads.
+absl::Status PostgresReplicationFeed::Impl::DropOldSlot() {
+  absl::Status status = maker_ != 0
+                            ? cache_internal::EndMaker(
+                                  *sql_, setup_.slot, maker_, ConnectDeadline())
+                            : cache_internal::DropUnusedSlot(*sql_, setup_.slot,
+                                                             ConnectDeadline());
+  if (!status.ok()) return status;
+  maker_ = 0;
+  owns_slot_ = false;
   return absl::OkStatus();
 }
 
@@ -301,13 +330,17 @@ void PostgresReplicationFeed::Impl::Lost() {
 }
 
 void PostgresReplicationFeed::Impl::DropSlot() {
-  if (!has_slot_) return;
+  if (!owns_slot_ && maker_ == 0) return;
   if (sql_ == nullptr || sql_->is_lost()) {
     auto sql = PostgresConnection::Connect(dsn_, ConnectDeadline());
     if (!sql.ok()) return;
     sql_ = *std::move(sql);
   }
-  cache_internal::DropSlot(*sql_, setup_.slot, ConnectDeadline());
+  if (maker_ != 0) {
+    DropOldSlot().IgnoreError();
+  } else {
+    cache_internal::DropSlot(*sql_, setup_.slot, ConnectDeadline());
+  }
 }
 
 absl::Status PostgresReplicationFeed::Impl::Take(

@@ -36,9 +36,9 @@
 //
 // A slot that nobody reads keeps the log for ever, unless the server has a
 // bound, max_slot_wal_keep_size: set one. SlotState says whether there is one,
-// and how far behind this slot is. The slot is dropped with the feed; of a
-// process that was killed it stays, until a feed of that name is opened or
-// somebody drops it.
+// and how far behind this slot is. The slot is dropped with the feed, or if
+// Open fails; of a process that was killed it stays, until a feed of that name
+// is opened or somebody drops it.
 //
 // Thread-safe. Sync and SlotState may wait for Run, and Run for them.
 #ifndef POLYREF_LOADERS_POSTGRES_REPLICATION_FEED_H_

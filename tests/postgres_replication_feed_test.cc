@@ -1,6 +1,7 @@
 // What a cache is told of the database's log.
 #include "polyref/loaders/postgres_replication_feed.h"
 
+#include <libpq-fe.h>
 #include <poll.h>
 
 #include <cstdint>
@@ -20,11 +21,14 @@
 #include "gtest/gtest.h"
 #include "polyref/cache/content_type.h"
 #include "polyref/cache/generic_ref.h"
+#include "polyref/loaders/internal/postgres_connection.h"
+#include "polyref/loaders/internal/replication_setup.h"
 #include "polyref/tests/postgres_feed_fixture.h"
 
 namespace polyref {
 namespace {
 
+using cache_internal::PostgresConnection;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -33,6 +37,10 @@ constexpr char kTerminateFeed[] =
     "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity"
     " WHERE application_name = 'polyref'";
 
+constexpr char kAssertNoSlot[] =
+    "DO $$ BEGIN ASSERT NOT EXISTS (SELECT FROM pg_replication_slots);"
+    " END $$";
+
 class PostgresReplicationFeedTest : public PostgresFeedTest {
  protected:
   PostgresReplicationFeedTest() {
@@ -40,9 +48,7 @@ class PostgresReplicationFeedTest : public PostgresFeedTest {
   }
   ~PostgresReplicationFeedTest() override {
     feed_.reset();
-    Execute(
-        "DO $$ BEGIN ASSERT NOT EXISTS (SELECT FROM pg_replication_slots);"
-        " END $$");
+    Execute(kAssertNoSlot);
   }
 
   static PostgresReplicationFeedOptions Options() {
@@ -62,6 +68,24 @@ class PostgresReplicationFeedTest : public PostgresFeedTest {
     return PostgresReplicationFeed::Open(dsn(), schema_, listener_,
                                          std::move(options))
         .status();
+  }
+  static std::unique_ptr<PostgresConnection> Connect() {
+    absl::StatusOr<std::unique_ptr<PostgresConnection>> connection =
+        PostgresConnection::Connect(dsn());
+    EXPECT_EQ(connection.status(), absl::OkStatus());
+    return *std::move(connection);
+  }
+  using PostgresFeedTest::Execute;
+  static void Execute(PostgresConnection& connection, const std::string& sql) {
+    ASSERT_EQ(connection.Execute(sql).status(), absl::OkStatus());
+  }
+  // Until that is so on the server.
+  static void AwaitServer(const std::string& condition) {
+    while (!server()
+                .Execute(
+                    absl::StrCat("DO $$ BEGIN ASSERT ", condition, "; END $$"))
+                .ok()) {
+    }
   }
   std::vector<std::string> Synced() {
     EXPECT_EQ(feed_->Sync(absl::Now() + absl::Minutes(1)), absl::OkStatus());
@@ -248,6 +272,62 @@ TEST_F(PostgresReplicationFeedTest, SlotInUseIsRefusedAndALeftOneIsReplaced) {
   EXPECT_THAT(Told(), IsEmpty());
 }
 
+// To make a slot waits for the transactions that are open.
+TEST_F(PostgresReplicationFeedTest, OpenThatFailsLeavesNoSlot) {
+  std::unique_ptr<PostgresConnection> writer = Connect();
+  Execute(*writer, "BEGIN; INSERT INTO shop_tag VALUES ('x')");
+  PostgresReplicationFeedOptions options = Options();
+  options.connect_timeout = absl::Milliseconds(300);
+  EXPECT_EQ(OpenError(options).code(), absl::StatusCode::kDeadlineExceeded);
+  Execute(*writer, "COMMIT");
+  writer.reset();
+  // Whatever the server still did for the feed comes to its end.
+  AwaitServer(
+      "NOT EXISTS (SELECT FROM pg_stat_activity"
+      " WHERE application_name = 'polyref')");
+  Execute(kAssertNoSlot);
+}
+
+TEST_F(PostgresReplicationFeedTest, SlotWhoseMakingIsLateIsEnded) {
+  const std::unique_ptr<PostgresConnection> writer = Connect();
+  Execute(*writer, "BEGIN; INSERT INTO shop_tag VALUES ('x')");
+  std::unique_ptr<PostgresConnection> sql = Connect();
+  const int maker = PQbackendPID(sql->get());
+  // The server has no statement_timeout.
+  EXPECT_EQ(cache_internal::MakeSlot(*sql, "cache_1",
+                                     absl::Now() + absl::Milliseconds(100))
+                .status()
+                .code(),
+            absl::StatusCode::kDeadlineExceeded);
+  EXPECT_TRUE(sql->is_lost());
+  sql.reset();
+  AwaitServer(absl::StrCat(
+      "NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = ", maker, ")"));
+  Execute(kAssertNoSlot);
+}
+
+TEST_F(PostgresReplicationFeedTest, SlotThatWasMadeUnheardIsDropped) {
+  std::unique_ptr<PostgresConnection> sql = Connect();
+  const std::unique_ptr<PostgresConnection> writer = Connect();
+  Execute(*writer, "BEGIN; INSERT INTO shop_tag VALUES ('x')");
+  const int maker = PQbackendPID(sql->get());
+  ASSERT_EQ(PQsendQuery(sql->get(),
+                        "SELECT lsn FROM pg_create_logical_replication_slot("
+                        "'cache_1', 'pgoutput')"),
+            1);
+  ASSERT_EQ(PQflush(sql->get()), 0);
+  AwaitServer("EXISTS (SELECT FROM pg_replication_slots)");
+  sql.reset();  // which the server does not notice
+  sql = Connect();
+  EXPECT_EQ(cache_internal::EndMaker(*sql, "cache_1", maker,
+                                     absl::Now() + absl::Minutes(1)),
+            absl::OkStatus());
+  Execute(*writer, "COMMIT");
+  AwaitServer(absl::StrCat(
+      "NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = ", maker, ")"));
+  Execute(kAssertNoSlot);
+}
+
 TEST_F(PostgresReplicationFeedTest, WhatTheListenerRefusesIsEverything) {
   Open();
   listener_.RefuseCommitted();
@@ -338,6 +418,19 @@ TEST_F(PostgresReplicationFeedTest, LogThatCannotBeReadTellsEverything) {
   EXPECT_THAT(Synced(), ElementsAre("shop.apple 1="));
 }
 
+TEST_F(PostgresReplicationFeedTest, SlotThatIsGivenUpGoesWithTheFeed) {
+  Open();
+  Psql(
+      "DROP PUBLICATION polyref;"
+      "UPDATE shop_apple SET version = 2 WHERE id = 1");
+  while (feed_->Poll().ok()) {
+    pollfd socket = {feed_->socket(), POLLIN, 0};
+    ASSERT_EQ(poll(&socket, 1, 60'000), 1);
+  }
+  feed_.reset();
+  Execute(kAssertNoSlot);
+}
+
 TEST_F(PostgresReplicationFeedTest, LagAndBoundAreVisible) {
   Open();
   Synced();
@@ -370,12 +463,8 @@ TEST_F(PostgresReplicationFeedTest, NothingIsToldBeforeItIsVisible) {
                          "'"));
     Execute("SELECT pg_reload_conf()");
     // New connections are told when the server has read it.
-    while (!server()
-                .Execute(absl::StrCat("DO $$ BEGIN ASSERT current_setting("
-                                      "'synchronous_standby_names') = '",
-                                      name, "'; END $$"))
-                .ok()) {
-    }
+    AwaitServer(absl::StrCat("current_setting('synchronous_standby_names') = '",
+                             name, "'"));
   };
   set("nobody");  // commits wait for it before they are seen
   std::thread writer([] {

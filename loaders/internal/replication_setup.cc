@@ -12,6 +12,8 @@
 namespace polyref::cache_internal {
 namespace {
 
+constexpr std::string_view kMake = "pg_create_logical_replication_slot(";
+
 // The same with a keyword more.
 std::string ForReplication(const std::string& dsn) {
   if (!dsn.starts_with("postgresql://") && !dsn.starts_with("postgres://"))
@@ -153,26 +155,49 @@ absl::StatusOr<bool> CanGoOn(PostgresConnection& sql, const std::string& slot,
   return !can->empty() && can->at(0) == "t";
 }
 
+absl::Status DropUnusedSlot(PostgresConnection& sql, const std::string& slot,
+                            absl::Time deadline) {
+  return sql
+      .Execute(Cat("SELECT pg_drop_replication_slot(slot_name)"
+                   " FROM pg_replication_slots WHERE slot_name = ",
+                   QuotedText(slot)),
+               deadline)
+      .status();
+}
+
 absl::StatusOr<Lsn> MakeSlot(PostgresConnection& sql, const std::string& slot,
                              absl::Time deadline) {
-  const std::string name = QuotedText(slot);
+  const auto made = ReadOne(
+      sql, Cat("SELECT lsn FROM ", kMake, QuotedText(slot), ", 'pgoutput')"),
+      deadline);
+  if (made.ok()) {
+    const std::optional<Lsn> begin = ParseLsn(made->at(0));
+    if (begin) return *begin;
+    return absl::InternalError(Cat(made->at(0), " is no place in the log"));
+  }
+  const bool is_late = absl::IsDeadlineExceeded(made.status());
+  if (!is_late && !absl::IsCancelled(made.status())) return made.status();
+  if (is_late) {
+    sql.CancelInBackground();
+  } else if (absl::Status status = DropUnusedSlot(sql, slot, deadline);
+             !status.ok()) {
+    // It was made just before it was ended, maybe.
+    sql.GiveUp(status);
+  }
+  return absl::DeadlineExceededError(
+      Cat("the slot ", slot,
+          " waits for transactions that are open: ", made.status().message()));
+}
+
+absl::Status EndMaker(PostgresConnection& sql, const std::string& slot,
+                      int maker, absl::Time deadline) {
   absl::Status status =
-      sql.Execute(Cat("SELECT pg_drop_replication_slot(slot_name)"
-                      " FROM pg_replication_slots WHERE slot_name = ",
-                      name),
+      sql.Execute(Cat("SELECT pg_terminate_backend(pid, 4000)"
+                      " FROM pg_stat_activity WHERE pid = ",
+                      maker, " AND strpos(query, ", QuotedText(kMake), ") > 0"),
                   deadline)
           .status();
-  if (!status.ok()) return status;
-  const auto made =
-      ReadOne(sql,
-              Cat("SELECT lsn FROM pg_create_logical_replication_slot(", name,
-                  ", 'pgoutput')"),
-              deadline);
-  if (!made.ok()) return made.status();
-  const std::optional<Lsn> begin = ParseLsn(made->at(0));
-  if (!begin)
-    return absl::InternalError(Cat(made->at(0), " is no place in the log"));
-  return *begin;
+  return status.ok() ? DropUnusedSlot(sql, slot, deadline) : status;
 }
 
 void DropSlot(PostgresConnection& sql, const std::string& slot,

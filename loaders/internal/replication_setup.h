@@ -44,10 +44,22 @@ absl::StatusOr<std::vector<PublishedTable>> PreparePublication(
 absl::StatusOr<bool> CanGoOn(PostgresConnection& sql, const std::string& slot,
                              Lsn applied, int sender, absl::Time deadline);
 
-// Makes a slot, in place of one of that name, and returns where it begins. That
-// waits for all transactions that are open: an error if they take too long.
+// Drops the slot, if there is one: an error if somebody reads it.
+absl::Status DropUnusedSlot(PostgresConnection& sql, const std::string& slot,
+                            absl::Time deadline);
+
+// Makes a slot, where there is none of that name, and returns where it begins.
+// That waits for all transactions that are open: DeadlineExceeded if they take
+// longer than the server's statement_timeout, or the deadline. If there is an
+// error there is no slot, unless the connection is lost with it: then the
+// server's process may still make one. See EndMaker.
 absl::StatusOr<Lsn> MakeSlot(PostgresConnection& sql, const std::string& slot,
                              absl::Time deadline);
+
+// Ends `maker`, the server's process that MakeSlot had when its connection was
+// lost, and drops what it has made.
+absl::Status EndMaker(PostgresConnection& sql, const std::string& slot,
+                      int maker, absl::Time deadline);
 
 // Ends whoever reads it, and drops it, if possible.
 void DropSlot(PostgresConnection& sql, const std::string& slot,

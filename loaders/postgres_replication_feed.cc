@@ -52,6 +52,7 @@ using cache_internal::MutexLock;
 using cache_internal::PostgresConnection;
 using cache_internal::PostgresResult;
 using cache_internal::ReplicatedRows;
+using cache_internal::ServerIdentity;
 
 namespace {
 
@@ -138,7 +139,7 @@ class PostgresReplicationFeed::Impl final
                       absl::Seconds(5));
   }
   absl::Status WatchTables();
-  absl::Status PrepareSlot();
+  absl::Status PrepareSlot(PostgresConnection& replication);
   absl::Status DropOldSlot();
   void GiveUpSlot();
   void DropSlot();
@@ -178,6 +179,7 @@ class PostgresReplicationFeed::Impl final
   std::unique_ptr<PostgresConnection> sql_;
   bool owns_slot_ = false;  // we have made it
   bool has_slot_ = false;   // and it knows what was told
+  ServerIdentity server_;   // whose log the slot keeps
   int maker_ = 0;   // the server's process that may still make it, unheard
   int sender_ = 0;  // the one that has sent to us
   std::optional<ReplicatedRows> rows_;
@@ -251,12 +253,16 @@ PostgresReplicationFeed::Impl::Begin() {
                     ConnectDeadline())
           .status();
   if (status.ok()) status = WatchTables();
-  if (status.ok()) status = PrepareSlot();
   if (!status.ok()) return status;
   absl::StatusOr<std::unique_ptr<PostgresConnection>> connection =
-      cache_internal::StartReplication(dsn_, setup_, applied_,
-                                       ConnectDeadline());
+      cache_internal::ConnectForReplication(dsn_, ConnectDeadline());
   if (!connection.ok()) return connection.status();
+  status = PrepareSlot(**connection);
+  if (status.ok()) {
+    status = cache_internal::StartReplication(**connection, setup_, applied_,
+                                              ConnectDeadline());
+  }
+  if (!status.ok()) return status;
   sender_ = PQbackendPID((*connection)->get());
   Count([](auto& stats) {
     ++stats.connections;
@@ -278,11 +284,16 @@ absl::Status PostgresReplicationFeed::Impl::WatchTables() {
   return absl::OkStatus();
 }
 
-absl::Status PostgresReplicationFeed::Impl::PrepareSlot() {
+absl::Status PostgresReplicationFeed::Impl::PrepareSlot(
+    PostgresConnection& replication) {
+  absl::StatusOr<ServerIdentity> server =
+      cache_internal::Identify(replication, ConnectDeadline());
+  if (!server.ok()) return server.status();
   if (has_slot_) {
     const absl::StatusOr<bool> can_go_on = cache_internal::CanGoOn(
         *sql_, setup_.slot, applied_, sender_, ConnectDeadline());
-    if (!can_go_on.ok() || *can_go_on) return can_go_on.status();
+    if (!can_go_on.ok()) return can_go_on.status();
+    if (*can_go_on && *server == server_) return absl::OkStatus();
     GiveUpSlot();
   }
   absl::Status status = DropOldSlot();
@@ -293,6 +304,7 @@ absl::Status PostgresReplicationFeed::Impl::PrepareSlot() {
   if (!made.ok() && sql_->is_lost()) maker_ = maker;
   if (!made.ok()) return made.status();
   applied_ = confirmed_ = *made;
+  server_ = *std::move(server);
   owns_slot_ = has_slot_ = true;
   Count([](auto& stats) { ++stats.slots; });
   TellEverything();

@@ -19,7 +19,8 @@
 // After a lost connection it goes on where it was, and nothing is missed. The
 // database keeps its log for that, in a slot: until then the cache serves what
 // it has. Only if the slot is gone, has fallen too far behind or can't be read
-// any more, a fresh one is made, and everything is told to have changed: when
+// any more, or the server has another past, as one that has taken over or was
+// restored, a fresh one is made, and everything is told to have changed: when
 // the old one is given up, and again when there is another, as it is at the
 // beginning. To make one waits for all transactions that are open; if that
 // takes more than 5 seconds, or `connect_timeout`, it is tried again.
@@ -32,7 +33,9 @@
 //
 // Not told: what ALTER TABLE does to rows, a table that was dropped and made
 // again until the feed connects anew, child tables, and what a row filter of
-// the publication leaves out. Tell the cache of those.
+// the publication leaves out. Nor that a server was put back to a copy of its
+// files, if it has begun no new timeline, and its log is longer again than it
+// was when the feed connects. Tell the cache of those.
 //
 // A slot that nobody reads keeps the log for ever, unless the server has a
 // bound, max_slot_wal_keep_size: set one. SlotState says whether there is one,

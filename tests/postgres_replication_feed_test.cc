@@ -5,6 +5,7 @@
 #include <poll.h>
 
 #include <cstdint>
+#include <cstdlib>
 #include <memory>
 #include <stop_token>
 #include <string>
@@ -86,6 +87,12 @@ class PostgresReplicationFeedTest : public PostgresFeedTest {
                     absl::StrCat("DO $$ BEGIN ASSERT ", condition, "; END $$"))
                 .ok()) {
     }
+  }
+  // Until the feed has found that its connection is lost, and has another.
+  void AwaitConnection() {
+    const int64_t connections = feed_->stats().connections;
+    while (feed_->stats().connections == connections)
+      feed_->Poll().IgnoreError();
   }
   std::vector<std::string> Synced() {
     EXPECT_EQ(feed_->Sync(absl::Now() + absl::Minutes(1)), absl::OkStatus());
@@ -399,6 +406,53 @@ TEST_F(PostgresReplicationFeedTest, LostSlotTellsEverything) {
   EXPECT_THAT(Synced(), ElementsAre("all", "all"));
   EXPECT_EQ(feed_->stats().slots, 2);
   Psql("UPDATE shop_apple SET version = 3 WHERE id = 1");
+  EXPECT_THAT(Synced(), ElementsAre("shop.apple 1="));
+}
+
+TEST_F(PostgresReplicationFeedTest, ServerThatWentBackTellsEverything) {
+  PostgresReplicationFeedOptions options = Options();
+  options.back_off = absl::ZeroDuration();
+  Open(options);
+  Synced();
+  server().Stop();
+  const std::string files = server().directory() + "/data";
+  const std::string copy = server().directory() + "/copy";
+  ASSERT_EQ(std::system(absl::StrCat("cp -a ", files, " ", copy).c_str()), 0);
+  ASSERT_EQ(server().Restart(), absl::OkStatus());
+  AwaitConnection();
+  Psql(
+      "CREATE TABLE filler AS SELECT repeat('x', 1000) AS a"
+      " FROM generate_series(1, 20000);"
+      "INSERT INTO shop_farm VALUES (3, 'Lost')");
+  EXPECT_THAT(Synced(), ElementsAre("shop.farm 3"));
+  server().Stop();
+  ASSERT_EQ(
+      std::system(
+          absl::StrCat("rm -rf ", files, " && mv ", copy, " ", files).c_str()),
+      0);
+  ASSERT_EQ(server().Restart(), absl::OkStatus());
+  AwaitConnection();
+  EXPECT_THAT(Told(), ElementsAre("all", "all"));
+  EXPECT_EQ(feed_->stats().slots, 2);
+  Psql("INSERT INTO shop_farm VALUES (4, 'New')");
+  EXPECT_THAT(Synced(), ElementsAre("shop.farm 4"));
+}
+
+TEST_F(PostgresReplicationFeedTest, NewTimelineTellsEverything) {
+  PostgresReplicationFeedOptions options = Options();
+  options.back_off = absl::ZeroDuration();
+  Open(options);
+  Synced();
+  // As a standby that takes over does, the server ends its recovery.
+  Execute("ALTER SYSTEM SET restore_command = 'false'");
+  Execute("COPY (SELECT 1) TO PROGRAM 'cat > recovery.signal'");
+  ASSERT_EQ(server().Restart(), absl::OkStatus());
+  AwaitServer("NOT pg_is_in_recovery()");
+  Execute("ALTER SYSTEM RESET restore_command");
+  AwaitConnection();
+  EXPECT_THAT(Told(), ElementsAre("all", "all"));
+  EXPECT_EQ(feed_->stats().slots, 2);
+  Psql("UPDATE shop_apple SET version = 2 WHERE id = 1");
   EXPECT_THAT(Synced(), ElementsAre("shop.apple 1="));
 }
 

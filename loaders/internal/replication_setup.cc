@@ -148,8 +148,9 @@ absl::StatusOr<bool> CanGoOn(PostgresConnection& sql, const std::string& slot,
   if (!status.ok()) return status;
   const auto can =
       ReadOne(sql,
-              Cat("SELECT wal_status <> 'lost' AND confirmed_flush_lsn <= '",
-                  LsnText(applied), "'", from_slot),
+              Cat("SELECT wal_status <> 'lost' AND confirmed_flush_lsn <= at"
+                  " AND at <= pg_current_wal_insert_lsn() FROM (SELECT *, '",
+                  LsnText(applied), "'::pg_lsn AS at", from_slot, ") AS slot"),
               deadline);
   if (!can.ok()) return can.status();
   return !can->empty() && can->at(0) == "t";
@@ -213,25 +214,36 @@ void DropSlot(PostgresConnection& sql, const std::string& slot,
   }
 }
 
-absl::StatusOr<std::unique_ptr<PostgresConnection>> StartReplication(
-    const std::string& dsn, const ReplicationSetup& setup, Lsn start,
-    absl::Time deadline) {
-  absl::StatusOr<std::unique_ptr<PostgresConnection>> connection =
-      PostgresConnection::Connect(ForReplication(dsn), deadline);
-  if (!connection.ok()) return connection.status();
+absl::StatusOr<std::unique_ptr<PostgresConnection>> ConnectForReplication(
+    const std::string& dsn, absl::Time deadline) {
+  return PostgresConnection::Connect(ForReplication(dsn), deadline);
+}
+
+absl::StatusOr<ServerIdentity> Identify(PostgresConnection& replication,
+                                        absl::Time deadline) {
+  const auto row = ReadOne(replication, "IDENTIFY_SYSTEM", deadline);
+  if (!row.ok()) return row.status();
+  if (row->size() < 2)
+    return absl::InternalError("the server does not say which one it is");
+  return ServerIdentity{.system = row->at(0), .timeline = row->at(1)};
+}
+
+absl::Status StartReplication(PostgresConnection& replication,
+                              const ReplicationSetup& setup, Lsn start,
+                              absl::Time deadline) {
   const std::string sql =
       Cat("START_REPLICATION SLOT ", QuotedName(setup.slot), " LOGICAL ",
           LsnText(start),
           " (proto_version '1', binary 'true', messages 'true', "
           "publication_names ",
           QuotedText(QuotedName(setup.publication)), ")");
-  PGconn* const handle = (*connection)->get();
+  PGconn* const handle = replication.get();
   if (PQsendQuery(handle, sql.c_str()) == 0)
     return absl::UnavailableError(PQerrorMessage(handle));
   const absl::StatusOr<PostgresResult> result =
-      (*connection)->NextResult(deadline);
+      replication.NextResult(deadline);
   if (!result.ok()) return result.status();
-  if (PQresultStatus(result->get()) == PGRES_COPY_BOTH) return connection;
+  if (PQresultStatus(result->get()) == PGRES_COPY_BOTH) return absl::OkStatus();
   const absl::Status error = ErrorOf(result->get());
   return error.ok() ? absl::InternalError(Cat("no answer to: ", sql)) : error;
 }

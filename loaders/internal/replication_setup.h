@@ -38,9 +38,19 @@ absl::StatusOr<std::vector<PublishedTable>> PreparePublication(
     PostgresConnection& sql, const Schema& schema,
     const ReplicationSetup& setup, absl::Time deadline);
 
-// Whether the slot is there, and has all that came after `applied`. Ends
-// `sender`, the server's process that has sent to us, if it does not know yet
-// that we are gone.
+// Which history of which database cluster a server writes: another one after it
+// was made anew from a backup, or another server has taken over.
+struct ServerIdentity {
+  std::string system;
+  std::string timeline;
+
+  friend bool operator==(const ServerIdentity&,
+                         const ServerIdentity&) = default;
+};
+
+// Whether the slot is there, and has all that came after `applied`, a place
+// that the log has reached. Ends `sender`, the server's process that has sent
+// to us, if it does not know yet that we are gone.
 absl::StatusOr<bool> CanGoOn(PostgresConnection& sql, const std::string& slot,
                              Lsn applied, int sender, absl::Time deadline);
 
@@ -65,10 +75,16 @@ absl::Status EndMaker(PostgresConnection& sql, const std::string& slot,
 void DropSlot(PostgresConnection& sql, const std::string& slot,
               absl::Time deadline);
 
-// A connection on which the messages of the slot come, from `start` on.
-absl::StatusOr<std::unique_ptr<PostgresConnection>> StartReplication(
-    const std::string& dsn, const ReplicationSetup& setup, Lsn start,
-    absl::Time deadline);
+// A connection for replication, and who is at its other end.
+absl::StatusOr<std::unique_ptr<PostgresConnection>> ConnectForReplication(
+    const std::string& dsn, absl::Time deadline);
+absl::StatusOr<ServerIdentity> Identify(PostgresConnection& replication,
+                                        absl::Time deadline);
+
+// From now on the messages of the slot come on the connection, from `start` on.
+absl::Status StartReplication(PostgresConnection& replication,
+                              const ReplicationSetup& setup, Lsn start,
+                              absl::Time deadline);
 
 // The values of the first row that a query has, in text; none without a row.
 absl::StatusOr<std::vector<std::string>> ReadOne(PostgresConnection& sql,

@@ -535,7 +535,8 @@ absl::Status PostgresReplicationFeed::Impl::Sync(absl::Time deadline) {
             ->Execute(Cat("SELECT pg_logical_emit_message(true, ",
                           cache_internal::QuotedText(options_.slot), ", '",
                           mark, "')"),
-                      deadline)
+                      // A short one is no reason to give up the connection.
+                      std::max(deadline, ConnectDeadline()))
             .status();
       },
       [&] { return heard_mark_ >= mark; });

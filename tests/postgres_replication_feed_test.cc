@@ -366,6 +366,20 @@ TEST_F(PostgresReplicationFeedTest, SlotThatAnotherHasReadTellsEverything) {
   EXPECT_EQ(feed_->stats().slots, 2);
 }
 
+TEST_F(PostgresReplicationFeedTest, SyncThatIsLateKeepsTheConnection) {
+  Open();
+  Psql("UPDATE shop_apple SET version = 2 WHERE id = 1");
+  const absl::Status status = feed_->Sync(absl::InfinitePast());
+  // All may have come at once.
+  EXPECT_TRUE(status.ok() || absl::IsDeadlineExceeded(status)) << status;
+  std::vector<std::string> told = Told();
+  const std::vector<std::string> rest = Synced();
+  told.insert(told.end(), rest.begin(), rest.end());
+  EXPECT_THAT(told, ElementsAre("shop.apple 1="));
+  EXPECT_EQ(feed_->stats().connections, 1);
+  EXPECT_EQ(feed_->stats().losses, 0);
+}
+
 TEST_F(PostgresReplicationFeedTest, LostConnectionGoesOnWhereItWas) {
   Open();
   Psql("UPDATE shop_apple SET version = 2 WHERE id = 1");

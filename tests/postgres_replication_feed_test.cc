@@ -272,6 +272,25 @@ TEST_F(PostgresReplicationFeedTest, GenericForeignKeyNeedsContentTypes) {
   EXPECT_THAT(Synced(), ElementsAre("shop.remark 1="));
 }
 
+TEST_F(PostgresReplicationFeedTest,
+       PublicationThatAnotherMakesMeanwhileIsUsed) {
+  std::unique_ptr<PostgresConnection> other = Connect();
+  Execute(*other,
+          "BEGIN; CREATE PUBLICATION polyref FOR TABLE"
+          " shop_farm, shop_apple, shop_tag, shop_coin");
+  std::thread commit([&] {
+    // The feed, which sees none, waits for that transaction.
+    AwaitServer(
+        "EXISTS (SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        " AND query LIKE 'CREATE PUBLICATION%')");
+    Execute(*other, "COMMIT");
+  });
+  Open();
+  commit.join();
+  Psql("DELETE FROM shop_farm WHERE id = 2");
+  EXPECT_THAT(Synced(), ElementsAre("shop.farm 2"));
+}
+
 TEST_F(PostgresReplicationFeedTest, SlotInUseIsRefusedAndALeftOneIsReplaced) {
   Execute("SELECT pg_create_logical_replication_slot('cache_1', 'pgoutput')");
   Open();

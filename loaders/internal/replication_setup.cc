@@ -30,25 +30,39 @@ absl::Status CheckLogLevel(PostgresConnection& sql, absl::Time deadline) {
           "; to replicate it must be logical"));
 }
 
+absl::StatusOr<bool> IsPublished(PostgresConnection& sql,
+                                 const std::string& publication,
+                                 absl::Time deadline) {
+  const auto row = ReadOne(sql,
+                           Cat("SELECT 1 FROM pg_publication WHERE pubname =",
+                               QuotedText(publication)),
+                           deadline);
+  if (!row.ok()) return row.status();
+  return !row->empty();
+}
+
 absl::Status MakePublication(PostgresConnection& sql, const Schema& schema,
                              const ReplicationSetup& setup,
                              absl::Time deadline) {
-  const auto there = ReadOne(sql,
-                             Cat("SELECT 1 FROM pg_publication WHERE pubname =",
-                                 QuotedText(setup.publication)),
-                             deadline);
-  if (!there.ok() || !there->empty()) return there.status();
+  const absl::StatusOr<bool> is_there =
+      IsPublished(sql, setup.publication, deadline);
+  if (!is_there.ok() || *is_there) return is_there.status();
   std::set<std::string> tables;
   for (const ContentType& type : schema.types()) {
     if (!setup.types_left_out.contains(type.name()))
       tables.insert(QuotedName(type.table()));
   }
   if (tables.empty()) return absl::OkStatus();
-  return sql
-      .Execute(Cat("CREATE PUBLICATION ", QuotedName(setup.publication),
-                   " FOR TABLE ", absl::StrJoin(tables, ", ")),
-               deadline)
-      .status();
+  const absl::Status made =
+      sql.Execute(Cat("CREATE PUBLICATION ", QuotedName(setup.publication),
+                      " FOR TABLE ", absl::StrJoin(tables, ", ")),
+                  deadline)
+          .status();
+  if (made.ok() || sql.is_lost()) return made;
+  // Another feed may have made it meanwhile.
+  const absl::StatusOr<bool> is_there_now =
+      IsPublished(sql, setup.publication, deadline);
+  return is_there_now.ok() && *is_there_now ? absl::OkStatus() : made;
 }
 
 // One row, if the table is there: its Oid, whether it is published with all

@@ -204,6 +204,31 @@ TEST_F(PostgresReplicationFeedTest, TooManyKeysAreAWholeType) {
   EXPECT_THAT(Synced(), ElementsAre("shop.apple *"));
 }
 
+TEST_F(PostgresReplicationFeedTest, TableMayBeInASchema) {
+  struct Ship {
+    int64_t id = 0;
+    int64_t version = 0;
+  };
+  Execute(
+      "DROP SCHEMA IF EXISTS sea CASCADE; CREATE SCHEMA sea;"
+      "CREATE TABLE sea.ship (id bigint PRIMARY KEY, version bigint NOT NULL);"
+      "CREATE TABLE ship (id bigint PRIMARY KEY, version bigint NOT NULL);"
+      "INSERT INTO sea.ship VALUES (1, 1)");
+  schema_.Define<Ship>("sea.ship")
+      .Table("sea.ship")
+      .Key("id", &Ship::id)
+      .Version("version", &Ship::version);
+  Open();
+  Psql("INSERT INTO ship VALUES (7, 1); INSERT INTO sea.ship VALUES (2, 1)");
+  EXPECT_THAT(Synced(), ElementsAre("sea.ship 2"));
+  Psql("UPDATE sea.ship SET version = 2 WHERE id = 1");
+  EXPECT_THAT(Synced(), ElementsAre("sea.ship 1="));
+  feed_.reset();
+  Execute("DROP SCHEMA sea CASCADE");
+  EXPECT_THAT(OpenError().message(),
+              HasSubstr("sea.ship: there is no table sea.ship"));
+}
+
 TEST_F(PostgresReplicationFeedTest, WhatItNeedsIsNamed) {
   Execute(
       "CREATE PUBLICATION polyref FOR TABLE shop_farm, shop_apple;"

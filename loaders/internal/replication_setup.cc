@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_join.h"
 #include "polyref/cache/internal/text.h"
+#include "polyref/loaders/internal/postgres_schema_check.h"
 
 namespace polyref::cache_internal {
 namespace {
@@ -50,7 +51,7 @@ absl::Status MakePublication(PostgresConnection& sql, const Schema& schema,
   std::set<std::string> tables;
   for (const ContentType& type : schema.types()) {
     if (!setup.types_left_out.contains(type.name()))
-      tables.insert(QuotedName(type.table()));
+      tables.insert(QuotedTable(type.table()));
   }
   if (tables.empty()) return absl::OkStatus();
   const absl::Status made =
@@ -85,7 +86,7 @@ std::string TableQuery(const ContentType& type,
       " WHEN 'i' THEN i.indisreplident ELSE false END)"
       " FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace"
       " WHERE c.oid = to_regclass(",
-      QuotedText(QuotedName(type.table())), ")");
+      QuotedText(QuotedTable(type.table())), ")");
 }
 
 uint32_t OidOf(std::string_view text) {

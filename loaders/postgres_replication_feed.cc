@@ -253,6 +253,8 @@ PostgresReplicationFeed::Impl::Begin() {
                     ConnectDeadline())
           .status();
   if (status.ok()) status = WatchTables();
+  // Something has not been told, maybe, and never will be.
+  if (has_slot_ && absl::IsFailedPrecondition(status)) GiveUpSlot();
   if (!status.ok()) return status;
   absl::StatusOr<std::unique_ptr<PostgresConnection>> connection =
       cache_internal::ConnectForReplication(dsn_, ConnectDeadline());

@@ -33,9 +33,14 @@
 //
 // Not told: what ALTER TABLE does to rows, a table that was dropped and made
 // again until the feed connects anew, child tables, and what a row filter of
-// the publication leaves out. Nor that a server was put back to a copy of its
-// files, if it has begun no new timeline, and its log is longer again than it
-// was when the feed connects. Tell the cache of those.
+// the publication leaves out. Rows of a partition are told as those of its
+// table, but not that a partition is truncated, attached, detached or dropped;
+// TRUNCATE of the table is. Changes of a table that leaves the publication are
+// not told from then on: that is found when the feed connects anew, and makes
+// everything changed, but it does not connect until the table is back. Nor is
+// told that a server was put back to a copy of its files, if it has begun no
+// new timeline, and its log is longer again than it was when the feed connects.
+// Tell the cache of those.
 //
 // A slot that nobody reads keeps the log for ever, unless the server has a
 // bound, max_slot_wal_keep_size: set one. SlotState says whether there is one,
@@ -69,7 +74,8 @@ struct PostgresReplicationFeedOptions {
   // Of this feed alone: lower case letters, digits and underscores. Required.
   std::string slot;
   // What is published: made, with the tables of the schema, if it is not there,
-  // which takes an owner of the tables. One serves any number of feeds.
+  // which takes an owner of the tables. One serves any number of feeds. Made by
+  // somebody else it needs publish_via_partition_root for partitioned tables.
   std::string publication = "polyref";
   // How the database numbers content types. Required, and not empty, if a type
   // has both a Version and a generic foreign key, unless it is told by key.

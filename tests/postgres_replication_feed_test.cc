@@ -229,6 +229,28 @@ TEST_F(PostgresReplicationFeedTest, TableMayBeInASchema) {
               HasSubstr("sea.ship: there is no table sea.ship"));
 }
 
+TEST_F(PostgresReplicationFeedTest, RowsOfPartitionsAreThoseOfTheTable) {
+  Execute(
+      "DROP TABLE shop_apple;"
+      "CREATE TABLE shop_apple (id bigint PRIMARY KEY, variety text NOT NULL,"
+      " version bigint NOT NULL, farm_id bigint) PARTITION BY RANGE (id);"
+      "CREATE TABLE low PARTITION OF shop_apple FOR VALUES FROM (0) TO (10);"
+      "CREATE TABLE high (farm_id bigint, version bigint NOT NULL,"
+      " id bigint PRIMARY KEY, variety text NOT NULL);"
+      "ALTER TABLE shop_apple ATTACH PARTITION high"
+      " FOR VALUES FROM (10) TO (20);"
+      "INSERT INTO shop_apple VALUES (1, 'x', 1, 1), (11, 'x', 1, 1)");
+  Open();
+  Psql("UPDATE shop_apple SET version = 2");
+  EXPECT_THAT(Synced(), ElementsAre("shop.apple 11=, shop.apple 1="));
+  Psql("INSERT INTO low VALUES (2, 'x', 1, 1); DELETE FROM high");
+  EXPECT_THAT(Synced(), ElementsAre("shop.apple 2", "shop.apple 11"));
+  Psql("UPDATE shop_apple SET id = 12 WHERE id = 2");
+  EXPECT_THAT(Synced(), ElementsAre("shop.apple 12, shop.apple 2"));
+  Psql("TRUNCATE shop_apple");
+  EXPECT_THAT(Synced(), ElementsAre("shop.apple *"));
+}
+
 TEST_F(PostgresReplicationFeedTest, WhatItNeedsIsNamed) {
   Execute(
       "CREATE PUBLICATION polyref FOR TABLE shop_farm, shop_apple;"
@@ -512,6 +534,31 @@ TEST_F(PostgresReplicationFeedTest, NewTimelineTellsEverything) {
   EXPECT_EQ(feed_->stats().slots, 2);
   Psql("UPDATE shop_apple SET version = 2 WHERE id = 1");
   EXPECT_THAT(Synced(), ElementsAre("shop.apple 1="));
+}
+
+TEST_F(PostgresReplicationFeedTest, TableThatLeavesThePublicationIsFound) {
+  PostgresReplicationFeedOptions options = Options();
+  options.back_off = absl::ZeroDuration();
+  Open(options);
+  Psql(
+      absl::StrCat("ALTER PUBLICATION polyref DROP TABLE shop_tag;"
+                   "INSERT INTO shop_tag VALUES ('unheard');",
+                   kTerminateFeed));
+  EXPECT_EQ(feed_->Poll().code(), absl::StatusCode::kUnavailable);
+  for (int i = 0; i < 2; ++i) {
+    const absl::Status status = feed_->Poll();
+    EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+    EXPECT_THAT(status.message(), HasSubstr("shop.tag: the publication polyref "
+                                            "lacks the table shop_tag"));
+  }
+  EXPECT_THAT(Told(), ElementsAre("all"));
+  Psql(
+      "INSERT INTO shop_tag VALUES ('unheard, too');"
+      "ALTER PUBLICATION polyref ADD TABLE shop_tag");
+  EXPECT_THAT(Synced(), ElementsAre("all"));
+  EXPECT_EQ(feed_->stats().slots, 2);
+  Psql("INSERT INTO shop_tag VALUES ('heard')");
+  EXPECT_THAT(Synced(), ElementsAre("shop.tag heard"));
 }
 
 TEST_F(PostgresReplicationFeedTest, LogThatCannotBeReadTellsEverything) {

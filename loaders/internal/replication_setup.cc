@@ -56,7 +56,9 @@ absl::Status MakePublication(PostgresConnection& sql, const Schema& schema,
   if (tables.empty()) return absl::OkStatus();
   const absl::Status made =
       sql.Execute(Cat("CREATE PUBLICATION ", QuotedName(setup.publication),
-                      " FOR TABLE ", absl::StrJoin(tables, ", ")),
+                      " FOR TABLE ", absl::StrJoin(tables, ", "),
+                      // Rows of partitions are rows of the table.
+                      " WITH (publish_via_partition_root = true)"),
                   deadline)
           .status();
   if (made.ok() || sql.is_lost()) return made;

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
+#include <stdexcept>
 #include <stop_token>
 #include <string>
 #include <thread>
@@ -191,6 +192,31 @@ TEST_F(PostgresReplicationFeedTest, ChangedColumnsAreFollowed) {
       "ALTER TABLE shop_apple DROP COLUMN variety;"
       "UPDATE shop_apple SET version = 2 WHERE id = 1");
   EXPECT_THAT(Synced(), ElementsAre("shop.apple 1"));
+}
+
+TEST_F(PostgresReplicationFeedTest, RowThatCannotBeMadeIsToldByKey) {
+  static bool is_fussy = false;
+  struct Pear {
+    Pear() {
+      if (is_fussy) throw std::runtime_error("no more pears");
+    }
+    int64_t id = 0;
+    int64_t version = 0;
+  };
+  Execute(
+      "CREATE TABLE shop_pear (id bigint PRIMARY KEY, version bigint NOT NULL);"
+      "INSERT INTO shop_pear VALUES (1, 1)");
+  schema_.Define<Pear>("shop.pear")
+      .Key("id", &Pear::id)
+      .Version("version", &Pear::version);
+  Open();
+  is_fussy = true;
+  Psql("UPDATE shop_pear SET version = 2");
+  EXPECT_THAT(Synced(), ElementsAre("shop.pear 1"));
+  is_fussy = false;
+  Psql("UPDATE shop_pear SET version = 3");
+  EXPECT_THAT(Synced(), ElementsAre("shop.pear 1="));
+  EXPECT_EQ(feed_->stats().losses, 0);
 }
 
 TEST_F(PostgresReplicationFeedTest, TooManyKeysAreAWholeType) {

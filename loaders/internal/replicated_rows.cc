@@ -171,9 +171,13 @@ ObjectPtr ReplicatedRows::Build(const Table& table, const Watched& watched,
     if (!read) return none;
     values.push_back(*read);
   }
-  ObjectPtr object = watched.type->NewObject();
-  if (!watched.mapper.Decode(values, object.get()).ok()) return none;
-  return object;
+  try {
+    ObjectPtr object = watched.type->NewObject();
+    if (watched.mapper.Decode(values, object.get()).ok()) return object;
+  } catch (...) {
+    // The constructor of a row, or no memory for it: the key is told.
+  }
+  return none;
 }
 
 void ReplicatedRows::Take(const PgTruncate& truncate) {

@@ -139,6 +139,7 @@ class PostgresReplicationFeed::Impl final
                       absl::Seconds(5));
   }
   absl::Status WatchTables();
+  absl::Status CheckSlot();
   absl::Status PrepareSlot(PostgresConnection& replication);
   absl::Status DropOldSlot();
   void GiveUpSlot();
@@ -255,6 +256,7 @@ PostgresReplicationFeed::Impl::Begin() {
   if (status.ok()) status = WatchTables();
   // Something has not been told, maybe, and never will be.
   if (has_slot_ && absl::IsFailedPrecondition(status)) GiveUpSlot();
+  if (status.ok()) status = CheckSlot();
   if (!status.ok()) return status;
   absl::StatusOr<std::unique_ptr<PostgresConnection>> connection =
       cache_internal::ConnectForReplication(dsn_, ConnectDeadline());
@@ -286,18 +288,23 @@ absl::Status PostgresReplicationFeed::Impl::WatchTables() {
   return absl::OkStatus();
 }
 
+// Ends our old sender, too, before there is a new one: the server may have no
+// room for two, and a slot that is read can't be dropped.
+absl::Status PostgresReplicationFeed::Impl::CheckSlot() {
+  if (!owns_slot_) return absl::OkStatus();
+  const absl::StatusOr<bool> can_go_on = cache_internal::CanGoOn(
+      *sql_, setup_.slot, applied_, sender_, ConnectDeadline());
+  if (has_slot_ && can_go_on.ok() && !*can_go_on) GiveUpSlot();
+  return can_go_on.status();
+}
+
 absl::Status PostgresReplicationFeed::Impl::PrepareSlot(
     PostgresConnection& replication) {
   absl::StatusOr<ServerIdentity> server =
       cache_internal::Identify(replication, ConnectDeadline());
   if (!server.ok()) return server.status();
-  if (has_slot_) {
-    const absl::StatusOr<bool> can_go_on = cache_internal::CanGoOn(
-        *sql_, setup_.slot, applied_, sender_, ConnectDeadline());
-    if (!can_go_on.ok()) return can_go_on.status();
-    if (*can_go_on && *server == server_) return absl::OkStatus();
-    GiveUpSlot();
-  }
+  if (has_slot_ && *server != server_) GiveUpSlot();
+  if (has_slot_) return absl::OkStatus();
   absl::Status status = DropOldSlot();
   if (!status.ok()) return status;
   const int maker = PQbackendPID(sql_->get());

@@ -297,6 +297,16 @@ TEST_F(PostgresReplicationFeedTest, WhatItNeedsIsNamed) {
   EXPECT_THAT(OpenError(options).message(), HasSubstr("'Cache 1'"));
 }
 
+TEST_F(PostgresReplicationFeedTest, TablesToPublishThatAreMissingAreNamed) {
+  Execute("DROP TABLE shop_coin, shop_tag");
+  const absl::Status status = OpenError();
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(status.message(),
+              HasSubstr("shop.tag: there is no table shop_tag; "
+                        "shop.coin: there is no table shop_coin"));
+  EXPECT_EQ(status.message().find("publication"), status.message().npos);
+}
+
 TEST_F(PostgresReplicationFeedTest, TypeThatIsNotInTheSchemaIsRefused) {
   PostgresReplicationFeedOptions options = Options();
   options.types_left_out = {"shop.aple"};

@@ -42,18 +42,25 @@ absl::StatusOr<bool> IsPublished(PostgresConnection& sql,
   return !row->empty();
 }
 
-absl::Status MakePublication(PostgresConnection& sql, const Schema& schema,
-                             const ReplicationSetup& setup,
-                             absl::Time deadline) {
+// Whether there is a publication now: not if a table is missing.
+absl::StatusOr<bool> MakePublication(PostgresConnection& sql,
+                                     const Schema& schema,
+                                     const ReplicationSetup& setup,
+                                     absl::Time deadline) {
   const absl::StatusOr<bool> is_there =
       IsPublished(sql, setup.publication, deadline);
-  if (!is_there.ok() || *is_there) return is_there.status();
+  if (!is_there.ok() || *is_there) return is_there;
   std::set<std::string> tables;
   for (const ContentType& type : schema.types()) {
-    if (!setup.types_left_out.contains(type.name()))
-      tables.insert(QuotedTable(type.table()));
+    if (setup.types_left_out.contains(type.name())) continue;
+    const std::string table = QuotedTable(type.table());
+    const auto id = ReadOne(
+        sql, Cat("SELECT to_regclass(", QuotedText(table), ")"), deadline);
+    if (!id.ok()) return id.status();
+    if (id->at(0).empty()) return false;
+    tables.insert(table);
   }
-  if (tables.empty()) return absl::OkStatus();
+  if (tables.empty()) return false;
   const absl::Status made =
       sql.Execute(Cat("CREATE PUBLICATION ", QuotedName(setup.publication),
                       " FOR TABLE ", absl::StrJoin(tables, ", "),
@@ -61,11 +68,13 @@ absl::Status MakePublication(PostgresConnection& sql, const Schema& schema,
                       " WITH (publish_via_partition_root = true)"),
                   deadline)
           .status();
-  if (made.ok() || sql.is_lost()) return made;
+  if (made.ok()) return true;
+  if (sql.is_lost()) return made;
   // Another feed may have made it meanwhile.
   const absl::StatusOr<bool> is_there_now =
       IsPublished(sql, setup.publication, deadline);
-  return is_there_now.ok() && *is_there_now ? absl::OkStatus() : made;
+  if (is_there_now.ok() && *is_there_now) return true;
+  return made;
 }
 
 // One row, if the table is there: its Oid, whether it is published with all
@@ -123,9 +132,11 @@ absl::StatusOr<std::vector<std::string>> ReadOne(PostgresConnection& sql,
 absl::StatusOr<std::vector<PublishedTable>> PreparePublication(
     PostgresConnection& sql, const Schema& schema,
     const ReplicationSetup& setup, absl::Time deadline) {
-  absl::Status status = CheckLogLevel(sql, deadline);
-  if (status.ok()) status = MakePublication(sql, schema, setup, deadline);
+  const absl::Status status = CheckLogLevel(sql, deadline);
   if (!status.ok()) return status;
+  const absl::StatusOr<bool> is_made =
+      MakePublication(sql, schema, setup, deadline);
+  if (!is_made.ok()) return is_made.status();
   std::vector<PublishedTable> tables;
   std::vector<std::string> wrong;
   for (const ContentType& type : schema.types()) {
@@ -138,7 +149,7 @@ absl::StatusOr<std::vector<PublishedTable>> PreparePublication(
       continue;
     }
     tables.push_back({OidOf(table->at(0)), &type});
-    if (table->at(1) != "t") {
+    if (*is_made && table->at(1) != "t") {
       wrong.push_back(Cat(type.name(), ": the publication ", setup.publication,
                           " lacks the table ", type.table(),
                           ", or some of its changes"));

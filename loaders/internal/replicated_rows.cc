@@ -11,27 +11,24 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "polyref/loaders/internal/postgres_text.h"
 #include "polyref/loaders/internal/postgres_values.h"
 
 namespace polyref::cache_internal {
 namespace {
-
-// Other types PostgresSource reads by way of a cast.
-bool IsReadAsItIs(uint32_t type) {
-  return type != pg::kBpchar && IsReadable(type);
-}
 
 // The value for that column, if there is one; `text` holds what it may borrow.
 std::optional<FieldValue> ValueOf(uint32_t type,
                                   const RowMapper::Column& column,
                                   const PgValue& value, ValueText& text) {
   if (value.kind == PgValue::Kind::kNull) return FieldValue::Null();
+  const bool is_cast = ReadType(type, column) != type;
   FieldValue read;
-  if (value.kind != PgValue::Kind::kBinary || !IsReadAsItIs(type) ||
+  if (value.kind != PgValue::Kind::kBinary || (is_cast && type != pg::kUuid) ||
       !ReadBinary(type, value.bytes, text, read).ok())
     return std::nullopt;
-  // A text where no uuid is wanted, as PostgresSource reads it.
-  if (type == pg::kUuid && column.kind != FieldKind::kUuid) {
+  // The one cast that is made here as well.
+  if (is_cast) {
     const std::string written = Uuid::FromBytes(value.bytes)->ToString();
     std::copy(written.begin(), written.end(), text.begin());
     return FieldValue::Text({text.data(), written.size()});

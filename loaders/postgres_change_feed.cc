@@ -24,6 +24,7 @@
 #include "polyref/loaders/internal/change_payload.h"
 #include "polyref/loaders/internal/feed_loop.h"
 #include "polyref/loaders/internal/postgres_connection.h"
+#include "polyref/loaders/internal/postgres_schema_check.h"
 
 namespace polyref {
 
@@ -33,6 +34,7 @@ using cache_internal::MutexLock;
 using cache_internal::PostgresConnection;
 using cache_internal::PostgresResult;
 using cache_internal::QuotedName;
+using cache_internal::QuotedTable;
 
 namespace {
 
@@ -83,7 +85,8 @@ class PostgresChangeFeed::Impl final : public cache_internal::FeedProtocol {
   absl::Time ServerDeadline() const {
     return absl::Now() + options_.connect_timeout;
   }
-  absl::Status CheckTriggers(PostgresConnection& connection) const;
+  absl::Status CheckTriggers(PostgresConnection& connection,
+                             absl::Time deadline) const;
   void Hear(const PostgresConnection& connection, const PGnotify& notification,
             Heard& heard);
   void HearType(const AnnouncedType& announced, Heard& heard) const;
@@ -106,38 +109,50 @@ class PostgresChangeFeed::Impl final : public cache_internal::FeedProtocol {
 
 absl::Status PostgresChangeFeed::Impl::Open() {
   if (absl::Status status = schema_.Check(); !status.ok()) return status;
-  absl::Status status = loop_.Poll();
-  if (!status.ok()) return status;
-  return loop_.Await(
-      absl::InfiniteFuture(),
-      [&](PostgresConnection& connection) { return CheckTriggers(connection); },
-      [] { return true; });
+  return loop_.Poll();
 }
 
 absl::Status PostgresChangeFeed::Impl::CheckTriggers(
-    PostgresConnection& connection) const {
-  std::vector<std::string> without;
+    PostgresConnection& connection, absl::Time deadline) const {
+  // Names that may hold anything, in the form of literals.
+  const auto literal = [&](const std::string& name) {
+    const std::unique_ptr<char, void (*)(void*)> text(
+        PQescapeLiteral(connection.get(), name.data(), name.size()), PQfreemem);
+    return std::string(text.get());
+  };
+  std::vector<const ContentType*> types;
+  std::vector<std::string> rows;
   for (const ContentType& type : schema_.types()) {
     if (options_.types_left_out.contains(type.name())) continue;
-    // The name of the function in the form of a literal.
-    std::string function =
-        Cat(QuotedName(options_.channel), ".", QuotedName(type.name()), "()");
-    const std::unique_ptr<char, void (*)(void*)> literal(
-        PQescapeLiteral(connection.get(), function.data(), function.size()),
-        PQfreemem);
-    const absl::StatusOr<PostgresResult> has_all = connection.Execute(
-        Cat("SELECT count(*) >= ", kTriggersOfAType,
-            " FROM pg_trigger WHERE tgfoid = to_regprocedure(", literal.get(),
-            ") AND tgenabled IN ('O', 'A')"),
-        ServerDeadline());
-    if (!has_all.ok()) return has_all.status();
-    if (std::string_view(PQgetvalue(has_all->get(), 0, 0)) != "t")
-      without.push_back(type.name());
+    rows.push_back(Cat("(", types.size(), ", ",
+                       literal(Cat(QuotedName(options_.channel), ".",
+                                   QuotedName(type.name()), "()")),
+                       ", ", literal(QuotedTable(type.table())), ")"));
+    types.push_back(&type);
   }
-  if (without.empty()) return absl::OkStatus();
+  if (types.empty()) return absl::OkStatus();
+  // A table that was renamed has kept its triggers, which call the same
+  // function as those of the one that has its name now.
+  const absl::StatusOr<PostgresResult> without = connection.Execute(
+      Cat("SELECT n.place FROM (VALUES ", absl::StrJoin(rows, ", "),
+          ") AS n(place, function, of_table) WHERE (SELECT count(*)"
+          " FROM pg_trigger WHERE tgfoid = to_regprocedure(n.function)"
+          " AND tgrelid = to_regclass(n.of_table)"
+          " AND tgenabled IN ('O', 'A')) < ",
+          kTriggersOfAType, " ORDER BY n.place"),
+      deadline);
+  if (!without.ok()) return without.status();
+  std::vector<std::string> names;
+  for (int i = 0; i < PQntuples(without->get()); ++i) {
+    size_t place = 0;
+    const std::string_view text = PQgetvalue(without->get(), i, 0);
+    (void)std::from_chars(text.data(), text.data() + text.size(), place);
+    names.push_back(Cat(types[place]->name(), " in ", types[place]->table()));
+  }
+  if (names.empty()) return absl::OkStatus();
   return absl::FailedPreconditionError(
       Cat(connection.name(), " does not announce changes of ",
-          absl::StrJoin(without, ", "),
+          absl::StrJoin(names, ", "),
           ": run the SQL that PostgresTriggersSql makes, with the channel ",
           options_.channel));
 }
@@ -152,6 +167,7 @@ PostgresChangeFeed::Impl::Begin() {
       (*connection)
           ->Execute(Cat("LISTEN ", QuotedName(options_.channel)), deadline)
           .status();
+  if (status.ok()) status = CheckTriggers(**connection, deadline);
   if (!status.ok()) return status;
   {
     const MutexLock lock(stats_mutex_);

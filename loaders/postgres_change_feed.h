@@ -18,6 +18,10 @@
 // word is found lost when TCP says so: after 25 seconds, unless the connection
 // string has other keepalives.
 //
+// Whenever it connects it looks whether the tables of all types have their
+// triggers: a table that was made anew under its old name has none. As long as
+// one has not, it does not listen.
+//
 // It takes a connection of its own, to the database itself: not through a pool
 // that lends connections out by transaction.
 //
@@ -76,7 +80,8 @@ class PostgresChangeFeed {
  public:
   // Connects and listens. Borrows the schema and the listener, which must
   // outlive the feed. InvalidArgument if schema.Check() fails;
-  // FailedPrecondition that lists the types whose triggers are missing;
+  // FailedPrecondition that lists the types, and their tables, whose triggers
+  // are missing;
   // Unavailable or DeadlineExceeded if there is no connection to be had.
   static absl::StatusOr<std::unique_ptr<PostgresChangeFeed>> Open(
       const std::string& dsn, const Schema& schema,
@@ -90,7 +95,8 @@ class PostgresChangeFeed {
   // For a program with a loop of its own: tells what has arrived, without
   // waiting for more, and connects again if there is no connection and it is
   // time to try, which may take `connect_timeout`. Unavailable while there is
-  // no connection. To be called when the socket is readable, and now and then.
+  // no connection, or what Open says if that is why. To be called when the
+  // socket is readable, and now and then.
   absl::Status Poll();
   // -1 if there is no connection. May be another one after each Poll.
   int socket() const;
@@ -99,7 +105,7 @@ class PostgresChangeFeed {
   void Run(std::stop_token stop);
 
   // When it returns OK, all is told that was committed before the call: a
-  // session that begins now sees it. Unavailable if the connection is lost, or
+  // session that begins now sees it. Without a connection what Poll says, or
   // DeadlineExceeded; a server that does not answer at all has, past the
   // deadline, `connect_timeout` in all. Cost: a notification.
   absl::Status Sync(absl::Time deadline = absl::InfiniteFuture());

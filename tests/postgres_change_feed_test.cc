@@ -215,7 +215,23 @@ TEST_F(PostgresChangeFeedTest, MissingTriggersAreNamed) {
                                {.types_left_out = {"shop.tag"}})
           .status();
   EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
-  EXPECT_THAT(status.message(), HasSubstr("changes of shop.farm: run"));
+  EXPECT_THAT(status.message(),
+              HasSubstr("changes of shop.farm in shop_farm: run"));
+}
+
+// What a migration does that makes a table anew.
+constexpr char kRemakeFarms[] =
+    "ALTER TABLE shop_farm RENAME TO shop_farm_old;"
+    "CREATE TABLE shop_farm (LIKE shop_farm_old INCLUDING ALL)";
+
+TEST_F(PostgresChangeFeedTest, TriggersOfARenamedTableAreNotThoseOfTheNewOne) {
+  Install({});
+  Execute(kRemakeFarms);
+  const absl::Status status =
+      PostgresChangeFeed::Open(dsn(), schema_, listener_).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(status.message(),
+              HasSubstr("changes of shop.farm in shop_farm: run"));
 }
 
 TEST_F(PostgresChangeFeedTest, BadChannelIsRefused) {
@@ -282,6 +298,28 @@ TEST_F(PostgresChangeFeedTest, LossTellsEverythingAndSoDoesListeningAgain) {
   EXPECT_THAT(Synced(), ElementsAre("shop.apple 2"));
   EXPECT_EQ(feed_->stats().connections, 2);
   EXPECT_EQ(feed_->stats().losses, 1);
+}
+
+TEST_F(PostgresChangeFeedTest, DoesNotListenAgainWithoutTriggers) {
+  FakeClock clock;
+  Open({}, {.back_off = absl::Seconds(1), .clock = clock.function()});
+  Execute(kRemakeFarms);
+  Psql(kTerminateListeners);
+  EXPECT_EQ(feed_->Poll().code(), absl::StatusCode::kUnavailable);  // lost
+  const absl::Status status = feed_->Poll();
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(status.message(),
+              HasSubstr("changes of shop.farm in shop_farm: run"));
+  EXPECT_EQ(feed_->Sync(), status);
+  EXPECT_FALSE(feed_->stats().is_connected);
+  Install({});
+  clock.Advance(absl::Seconds(1));
+  EXPECT_EQ(feed_->Poll(), absl::OkStatus());
+  EXPECT_THAT(Told(), ElementsAre("all", "all"));
+  Psql(
+      "UPDATE shop_farm SET name = 'x' WHERE id = 1;"
+      "INSERT INTO shop_farm VALUES (3, 'Moor')");
+  EXPECT_THAT(Synced(), ElementsAre("shop.farm 3"));
 }
 
 TEST_F(PostgresChangeFeedTest, BacksOffWhileTheServerIsGone) {

@@ -30,6 +30,7 @@
 #include "polyref/cache/content_type.h"
 #include "polyref/cache/internal/text.h"
 #include "polyref/loaders/internal/postgres_connection.h"
+#include "polyref/loaders/internal/postgres_schema_check.h"
 
 namespace polyref {
 
@@ -240,7 +241,7 @@ absl::StatusOr<std::string> PostgresTriggersSql(
     sql += Filled(kOfType, {{"$C", channel},
                             {"$MAX", max},
                             {"$F", channel + "." + QuotedName(type.name())},
-                            {"$T", QuotedName(type.table())},
+                            {"$T", cache_internal::QuotedTable(type.table())},
                             {"$NAME", Literal(type.name())},
                             {"$KEY", QuotedName(type.key().column)},
                             {"$I", trigger("insert")},

@@ -183,6 +183,19 @@ TEST_F(PostgresChangeFeedTest, KeyThatDoesNotFitIsAWholeType) {
   EXPECT_THAT(Synced(), ElementsAre("shop.tag *"));
 }
 
+TEST_F(PostgresChangeFeedTest, TableInASchemaIsTold) {
+  struct Deal {
+    int64_t id = 0;
+  };
+  schema_.Define<Deal>("sales.deal").Table("sales.Deal").Key("id", &Deal::id);
+  Execute(
+      "DROP SCHEMA IF EXISTS sales CASCADE; CREATE SCHEMA sales;"
+      "CREATE TABLE sales.\"Deal\" (id bigint PRIMARY KEY)");
+  Open();
+  Psql("INSERT INTO sales.\"Deal\" VALUES (7)");
+  EXPECT_THAT(Synced(), ElementsAre("sales.deal 7"));
+}
+
 TEST_F(PostgresChangeFeedTest, WritersNeedNoRightsOfTheirOwn) {
   Open();
   Execute(

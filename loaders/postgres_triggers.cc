@@ -150,7 +150,7 @@ $polyref$;
 // $F: the function; $T: the table; $NAME: the type as a literal; $KEY: the key
 // column; $I, $U, $D, $A: the triggers. Of an update, twice as many keys are
 // read as are told, for both the old and the new ones: if some are left, more
-// than $MAX have been read.
+// than $MAX have been read. A row without a key can't be loaded.
 constexpr std::string_view kOfType = R"sql(
 CREATE OR REPLACE FUNCTION $F() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -160,17 +160,18 @@ DECLARE
 BEGIN
   IF TG_OP = 'INSERT' THEN
     keys := ARRAY(SELECT polyref_new.$KEY::text FROM polyref_new
-                       LIMIT $MAX + 1);
+                       WHERE polyref_new.$KEY IS NOT NULL LIMIT $MAX + 1);
   ELSIF TG_OP = 'DELETE' THEN
     keys := ARRAY(SELECT polyref_old.$KEY::text FROM polyref_old
-                       LIMIT $MAX + 1);
+                       WHERE polyref_old.$KEY IS NOT NULL LIMIT $MAX + 1);
   ELSIF TG_OP = 'UPDATE' THEN
     keys := ARRAY(SELECT DISTINCT changed.key FROM (
         SELECT polyref_old.$KEY::text AS key FROM polyref_old
+          WHERE polyref_old.$KEY IS NOT NULL
         UNION ALL SELECT polyref_new.$KEY::text FROM polyref_new
+          WHERE polyref_new.$KEY IS NOT NULL
         LIMIT 2 * $MAX + 2) AS changed);
   END IF;
-  keys := array_remove(keys, NULL);
   IF keys IS NULL OR keys <> '{}' THEN
     PERFORM $C.note($NAME, keys);
   END IF;

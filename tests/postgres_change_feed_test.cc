@@ -173,6 +173,31 @@ TEST_F(PostgresChangeFeedTest, TooManyKeysAreAWholeType) {
   EXPECT_EQ(feed_->stats().whole_types, 2);
 }
 
+TEST_F(PostgresChangeFeedTest, RowsWithoutAKeyHideNoOthers) {
+  Execute(
+      "ALTER TABLE shop_tag DROP CONSTRAINT shop_tag_pkey;"
+      "ALTER TABLE shop_tag ALTER slug DROP NOT NULL;"
+      "ALTER TABLE shop_tag ADD note int");
+  Open({.max_keys = 2});
+  const auto write = [&](const char* sql) {
+    Psql(sql);
+    return Synced();
+  };
+  EXPECT_THAT(write("INSERT INTO shop_tag VALUES"
+                    " (NULL), (NULL), (NULL), (NULL), (NULL), (NULL), ('a')"),
+              ElementsAre("shop.tag a"));
+  EXPECT_THAT(write("UPDATE shop_tag SET note = 1"), ElementsAre("shop.tag a"));
+  EXPECT_THAT(write("UPDATE shop_tag SET slug = 'b' WHERE slug = 'a'"),
+              ElementsAre("shop.tag a, shop.tag b"));
+  EXPECT_THAT(write("DELETE FROM shop_tag WHERE slug IS NULL"), IsEmpty());
+  // Those without a key come first in what is deleted.
+  EXPECT_THAT(write("TRUNCATE shop_tag"), ElementsAre("shop.tag *"));
+  EXPECT_THAT(
+      write("INSERT INTO shop_tag VALUES (NULL), (NULL), (NULL), ('c')"),
+      ElementsAre("shop.tag c"));
+  EXPECT_THAT(write("DELETE FROM shop_tag"), ElementsAre("shop.tag c"));
+}
+
 TEST_F(PostgresChangeFeedTest, KeyThatDoesNotFitIsAWholeType) {
   Open();
   Execute("INSERT INTO shop_tag VALUES (repeat('x', 2500))");

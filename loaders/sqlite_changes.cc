@@ -12,6 +12,10 @@
 //
 // A statement that is reset half way is traced before its commit; the next one,
 // or Poll, tells.
+//
+// The hook knows columns by number, and may not ask which ones they are. So it
+// is asked before the telling whether the schema is still the one in which they
+// were looked up: it has not changed, and changed back, for its version grows.
 #include "polyref/loaders/sqlite_changes.h"
 
 #include <map>
@@ -76,9 +80,17 @@ absl::StatusOr<CompiledStatement> Compile(sqlite3* connection,
 struct Watched {
   const ContentType* type;
   RowMapper mapper;
+  // -1 if the hook can't show it: the type is told as a whole.
   int key_column = -1;
   int column_count = 0;  // 0: there was no table
 };
+
+// Null if there is none, which makes no key.
+using ReadOfRow = int (*)(sqlite3*, int, sqlite3_value**);
+sqlite3_value* ValueAt(sqlite3* connection, ReadOfRow read, int column) {
+  sqlite3_value* value = nullptr;
+  return read(connection, column, &value) == SQLITE_OK ? value : nullptr;
+}
 
 }  // namespace
 
@@ -105,8 +117,10 @@ class SqliteChanges::Impl {
     bool is_whole = false;
   };
 
-  absl::Status Watch(const ContentType& type, RowMapper mapper);
-  absl::StatusOr<int64_t> ReadDataVersion();
+  // Looks up the columns of the type's table.
+  absl::Status Watch(Watched& watched);
+  // Whether they are those that the hook has seen; otherwise looks them up.
+  bool HasSameSchema();
   void OnRow(int operation, std::string_view table);
   void OnStatementEnd();
   void OnRollback();
@@ -122,6 +136,8 @@ class SqliteChanges::Impl {
   bool is_committing_ = false;
   CompiledStatement read_data_version_;
   int64_t data_version_ = 0;
+  CompiledStatement read_schema_version_;
+  int64_t schema_version_ = 0;
   SqliteChangesStats stats_;
 };
 
@@ -134,22 +150,47 @@ std::string LowerCase(std::string_view name) {
   return lower;
 }
 
+// What a statement of one row and column brings.
+absl::StatusOr<int64_t> ReadInteger(CompiledStatement& statement) {
+  const StatementRun run(statement);
+  const absl::StatusOr<bool> more = statement.Step();
+  if (!more.ok()) return more.status();
+  FieldValue value;
+  statement.ReadRow({&value, 1});
+  return value.integer;
+}
+
+// Prepares it, and reads it once.
+absl::Status Begin(sqlite3* connection, const std::string& sql,
+                   CompiledStatement& statement, int64_t& value) {
+  absl::StatusOr<CompiledStatement> compiled = Compile(connection, sql);
+  if (!compiled.ok()) return compiled.status();
+  statement = *std::move(compiled);
+  const absl::StatusOr<int64_t> first = ReadInteger(statement);
+  if (!first.ok()) return first.status();
+  value = *first;
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status SqliteChanges::Impl::Attach(const Schema& schema) {
-  if (absl::Status status = schema.Check(); !status.ok()) return status;
+  absl::Status status = schema.Check();
+  // Before the columns are looked up: what changes in between is found.
+  if (status.ok())
+    status = Begin(connection_, "PRAGMA main.schema_version",
+                   read_schema_version_, schema_version_);
+  if (!status.ok()) return status;
   for (const ContentType& type : schema.types()) {
-    absl::Status status =
-        Watch(type, RowMapper(schema, type, ContentTypeIds()));
+    Watched watched = {.type = &type,
+                       .mapper = RowMapper(schema, type, ContentTypeIds())};
+    status = Watch(watched);
     if (!status.ok()) return status;
+    tables_[LowerCase(type.table())].push_back(std::move(watched));
   }
-  absl::StatusOr<CompiledStatement> read =
-      Compile(connection_, "PRAGMA main.data_version");
-  if (!read.ok()) return read.status();
-  read_data_version_ = *std::move(read);
-  const absl::StatusOr<int64_t> version = ReadDataVersion();
-  if (!version.ok()) return version.status();
-  data_version_ = *version;
+  status = Begin(connection_, "PRAGMA main.data_version", read_data_version_,
+                 data_version_);
+  if (!status.ok()) return status;
 
   sqlite3_preupdate_hook(
       connection_,
@@ -179,54 +220,70 @@ absl::Status SqliteChanges::Impl::Attach(const Schema& schema) {
   return absl::OkStatus();
 }
 
-absl::Status SqliteChanges::Impl::Watch(const ContentType& type,
-                                        RowMapper mapper) {
-  Watched watched = {.type = &type, .mapper = std::move(mapper)};
-  absl::StatusOr<CompiledStatement> columns = Compile(
-      connection_,
-      "SELECT cid, name COLLATE NOCASE = ?2 FROM pragma_table_xinfo(?1,'main')"
-      " WHERE hidden <> 1");
+absl::Status SqliteChanges::Impl::Watch(Watched& watched) {
+  watched.key_column = -1;
+  watched.column_count = 0;
+  const ContentType& type = *watched.type;
+  absl::StatusOr<CompiledStatement> columns =
+      Compile(connection_,
+              "SELECT cid, hidden = 2, name COLLATE NOCASE = ?2"
+              " FROM pragma_table_xinfo(?1,'main') WHERE hidden <> 1"
+              " ORDER BY cid");
   if (!columns.ok()) return columns.status();
   const FieldValue names[] = {FieldValue::Text(type.table()),
                               FieldValue::Text(type.key().column)};
   if (absl::Status status = columns->Bind(names); !status.ok()) return status;
-  FieldValue row[2];
+  // Of a column that is not stored, or comes after such a one, the number that
+  // the hook knows depends on SQLite's version.
+  bool has_number = true;
+  bool has_key = false;
+  FieldValue row[3];
   absl::StatusOr<bool> more = columns->Step();
   for (; more.ok() && *more; more = columns->Step()) {
     columns->ReadRow(row);
     ++watched.column_count;
-    if (row[1].integer != 0)
-      watched.key_column = static_cast<int>(row[0].integer);
+    if (row[1].integer != 0) has_number = false;
+    if (row[2].integer == 0) continue;
+    has_key = true;
+    if (has_number) watched.key_column = static_cast<int>(row[0].integer);
   }
   if (!more.ok()) return more.status();
-  if (watched.column_count > 0 && watched.key_column < 0) {
+  if (watched.column_count > 0 && !has_key) {
     return cache_internal::InvalidArgument("the table ", type.table(), " of ",
                                            type.name(), " has no column ",
                                            type.key().column, " for its key");
   }
-  tables_[LowerCase(type.table())].push_back(std::move(watched));
   return absl::OkStatus();
+}
+
+bool SqliteChanges::Impl::HasSameSchema() {
+  const absl::StatusOr<int64_t> version = ReadInteger(read_schema_version_);
+  if (!version.ok()) return false;
+  if (*version == schema_version_) return true;
+  schema_version_ = *version;
+  for (auto& [table, types] : tables_) {
+    for (Watched& watched : types) {
+      if (!Watch(watched).ok()) watched.key_column = -1;
+    }
+  }
+  return false;
 }
 
 void SqliteChanges::Impl::OnRow(int operation, std::string_view table) {
   const auto found = tables_.find(LowerCase(table));
   if (found == tables_.end()) return;
   for (const Watched& watched : found->second) {
-    // The table has changed since: its columns are others.
-    if (sqlite3_preupdate_count(connection_) != watched.column_count) {
+    const int column = watched.key_column;
+    if (column < 0 ||
+        sqlite3_preupdate_count(connection_) != watched.column_count) {
       open_[watched.type].is_whole = true;
       continue;
     }
-    sqlite3_value* key = nullptr;
-    if (operation != SQLITE_INSERT) {
-      sqlite3_preupdate_old(connection_, watched.key_column, &key);
-      Note(watched, key);
-    }
+    if (operation != SQLITE_INSERT)
+      Note(watched, ValueAt(connection_, sqlite3_preupdate_old, column));
     // (What sqlite3_blob_write changes comes as a deletion, with the key old.)
-    if (operation != SQLITE_DELETE) {
-      sqlite3_preupdate_new(connection_, watched.key_column, &key);
-      Note(watched, key);
-    }
+    if (operation != SQLITE_DELETE)
+      Note(watched, ValueAt(connection_, sqlite3_preupdate_new, column));
   }
 }
 
@@ -251,10 +308,16 @@ void SqliteChanges::Impl::OnRollback() {
 void SqliteChanges::Impl::OnStatementEnd() {
   if (!is_committing_) return;
   is_committing_ = false;
-  if (open_.empty() || sqlite3_get_autocommit(connection_) == 0) return;
+  if (sqlite3_get_autocommit(connection_) == 0) return;
+  // Asked of all that is committed: an own change of the schema ends here.
+  const bool has_keys = HasSameSchema();
+  if (open_.empty()) return;
   ChangeSet set;
   for (auto& [type, changed] : open_) {
-    if (changed.is_whole) set.types.push_back(type->name());
+    if (changed.is_whole || !has_keys) {
+      set.types.push_back(type->name());
+      continue;
+    }
     for (const ObjectKey& key : changed.keys)
       set.rows.push_back({type->name(), key});
   }
@@ -266,22 +329,13 @@ void SqliteChanges::Impl::OnStatementEnd() {
   if (!listener_.Committed(std::move(set)).ok()) TellEverything();
 }
 
-absl::StatusOr<int64_t> SqliteChanges::Impl::ReadDataVersion() {
-  const StatementRun run(read_data_version_);
-  const absl::StatusOr<bool> more = read_data_version_.Step();
-  if (!more.ok()) return more.status();
-  FieldValue version;
-  read_data_version_.ReadRow({&version, 1});
-  return version.integer;
-}
-
 absl::Status SqliteChanges::Impl::Poll() {
   ++stats_.polls;
   if (sqlite3_get_autocommit(connection_) == 0)
     return absl::FailedPreconditionError(
         "a transaction is open, which does not see what others have written");
   OnStatementEnd();
-  const absl::StatusOr<int64_t> version = ReadDataVersion();
+  const absl::StatusOr<int64_t> version = ReadInteger(read_data_version_);
   if (!version.ok()) return version.status();
   if (*version == data_version_) return absl::OkStatus();
   data_version_ = *version;

@@ -16,7 +16,13 @@
 // transaction that is committed: it may be told, which costs a load. A
 // statement that is finalized or reset before it was done (an INSERT ...
 // RETURNING that was stepped once, say) is told only by the next one, or by
-// Poll.
+// Poll; and so is what sqlite3_blob_write has written, which
+// sqlite3_blob_close commits without a statement.
+//
+// Types are told as a whole, not by keys: those whose key is a VIRTUAL
+// generated column or comes after one; and those changed by a transaction that
+// changes the schema, too, or is the first after another connection did. Cost:
+// for each transaction, a set of keys, and a read of the schema's version.
 //
 // What it does not see: rows of a type that come from a view, a join or an
 // expression over other tables (its own table's are seen), virtual and attached
@@ -84,9 +90,9 @@ class SqliteChanges {
   // If another connection has committed something since the last Poll, or since
   // Attach, tells the listener that everything has changed. Also tells what is
   // still to be told of own writes: only a statement that is reset before it
-  // was done leaves anything. FailedPrecondition in a transaction, which would
-  // not see what others do. Cost: one statement that reads nothing but the
-  // file's change counter.
+  // was done, or a blob that is closed, leaves anything. FailedPrecondition in
+  // a transaction, which would not see what others do. Cost: one statement that
+  // reads nothing but the file's change counter.
   absl::Status Poll();
 
   SqliteChangesStats stats() const;

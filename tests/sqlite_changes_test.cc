@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -217,11 +218,112 @@ TEST_F(SqliteChangesTest, UuidsAreToldAsKeys) {
               ElementsAre("blog.post 00000000-0000-0000-0000-000000000001"));
 }
 
-TEST_F(SqliteChangesTest, TableThatHasChangedIsAWholeType) {
-  Write("ALTER TABLE auth_user ADD COLUMN age integer");
-  Told();
+TEST_F(SqliteChangesTest, TableThatHasChangedIsAWholeTypeOnce) {
+  Execute("ALTER TABLE auth_user ADD COLUMN age integer");
   Write("UPDATE auth_user SET age = 1 WHERE id = 1");
   EXPECT_THAT(Told(), ElementsAre("auth.user *"));
+  Write("UPDATE auth_user SET age = 1 WHERE id = 1");
+  EXPECT_THAT(Told(), ElementsAre("auth.user 1"));
+}
+
+TEST_F(SqliteChangesTest, KeyAfterAVirtualColumnIsAWholeType) {
+  for (const char* columns :
+       {"len integer AS (length(slug)) VIRTUAL, slug text PRIMARY KEY, label",
+        "base text, slug text AS (base) VIRTUAL, label"}) {
+    changes_.reset();
+    Write("DROP TABLE blog_tag");
+    Write("CREATE TABLE blog_tag (" + std::string(columns) + ")");
+    Attach();
+    const bool has_base = std::string_view(columns).starts_with("base");
+    const std::string name = has_base ? "base" : "slug";
+    Write("INSERT INTO blog_tag (" + name + ", label) VALUES ('a', 'A')");
+    EXPECT_THAT(Told(), ElementsAre("blog.tag *"));
+    Write("UPDATE blog_tag SET label = 'B'");
+    EXPECT_THAT(Told(), ElementsAre("blog.tag *"));
+    Write("DELETE FROM blog_tag");
+    EXPECT_THAT(Told(), ElementsAre("blog.tag *"));
+  }
+}
+
+TEST_F(SqliteChangesTest, GeneratedColumnsThatShiftNothingLeaveTheKeys) {
+  changes_.reset();
+  Write("DROP TABLE blog_tag");
+  Write(
+      "CREATE TABLE blog_tag (up text AS (upper(label)) STORED,"
+      " slug text PRIMARY KEY, label text, len AS (length(slug)) VIRTUAL)");
+  Attach();
+  Write("INSERT INTO blog_tag (slug, label) VALUES ('a', 'A')");
+  EXPECT_THAT(Told(), ElementsAre("blog.tag a"));
+  Write("UPDATE blog_tag SET label = 'B'");
+  EXPECT_THAT(Told(), ElementsAre("blog.tag a"));
+  Write("DELETE FROM blog_tag");
+  EXPECT_THAT(Told(), ElementsAre("blog.tag a"));
+}
+
+// Columns that are as many as before, but have moved.
+class SqliteChangesOfSchemaTest : public SqliteChangesTest {
+ protected:
+  SqliteChangesOfSchemaTest() {
+    changes_.reset();
+    Write("DROP TABLE blog_tag");
+    Write("CREATE TABLE blog_tag (x text, slug text PRIMARY KEY, label text)");
+    Write("INSERT INTO blog_tag (slug, label) VALUES ('a', 'b'), ('b', 'c')");
+    Attach();
+  }
+
+  static constexpr char kMoveColumns[] =
+      "ALTER TABLE blog_tag DROP COLUMN x;"
+      "ALTER TABLE blog_tag ADD COLUMN y text";
+  static constexpr char kWrite[] =
+      "UPDATE blog_tag SET label = 'c' WHERE slug = 'a'";
+};
+
+TEST_F(SqliteChangesOfSchemaTest, OwnMoveOfColumnsLeavesTheKeys) {
+  Write(kMoveColumns);
+  Told();
+  Write(kWrite);
+  EXPECT_THAT(Told(), ElementsAre("blog.tag a"));
+}
+
+TEST_F(SqliteChangesOfSchemaTest, ColumnsMovedByAnotherConnectionAreNoticed) {
+  Execute("SELECT x FROM blog_tag");  // it does not know the table yet
+  Execute(kMoveColumns);
+  Write(kWrite);
+  EXPECT_THAT(Told(), ElementsAre("blog.tag *"));
+  Write(kWrite);
+  EXPECT_THAT(Told(), ElementsAre("blog.tag a"));
+}
+
+TEST_F(SqliteChangesOfSchemaTest, ColumnsMovedWithinATransactionAreNoticed) {
+  Write("BEGIN");
+  Write(kWrite);
+  Write(kMoveColumns);
+  Write(kWrite);
+  Write("UPDATE auth_user SET username = 'x' WHERE id = 1");
+  Write("COMMIT");
+  EXPECT_THAT(Told(), ElementsAre("auth.user *, blog.tag *"));
+}
+
+TEST_F(SqliteChangesOfSchemaTest, KeyColumnThatIsGoneIsAWholeType) {
+  Write("ALTER TABLE blog_tag RENAME COLUMN slug TO name");
+  for (int i = 0; i < 2; ++i) {
+    Write("UPDATE blog_tag SET label = 'c' WHERE name = 'a'");
+    EXPECT_THAT(Told(), ElementsAre("blog.tag *"));
+  }
+}
+
+TEST_F(SqliteChangesTest, ClosedBlobIsToldByPoll) {
+  Write("INSERT INTO blog_tag VALUES ('a', 'A')");
+  Told();
+  sqlite3_blob* blob = nullptr;
+  ASSERT_EQ(sqlite3_blob_open(writer_.get(), "main", "blog_tag", "label", 1, 1,
+                              &blob),
+            SQLITE_OK);
+  EXPECT_EQ(sqlite3_blob_write(blob, "B", 1, 0), SQLITE_OK);
+  EXPECT_EQ(sqlite3_blob_close(blob), SQLITE_OK);
+  EXPECT_THAT(Told(), IsEmpty());
+  ASSERT_EQ(changes_->Poll(), absl::OkStatus());
+  EXPECT_THAT(Told(), ElementsAre("blog.tag a"));
 }
 
 TEST_F(SqliteChangesTest, StatementThatIsResetHalfWayIsToldByPoll) {

@@ -72,13 +72,12 @@ class PostgresChangeFeed::Impl final : public cache_internal::FeedProtocol {
   void Lost() override;
 
  private:
-  // What has arrived together.
+  // What has arrived and has not been told.
   struct Heard {
     std::map<const ContentType*, absl::flat_hash_set<ObjectKey>> keys;
+    size_t key_count = 0;
     std::set<const ContentType*> types;
     bool is_everything = false;
-    int64_t notifications = 0;
-    int64_t undecodable = 0;
   };
 
   // When a server that has not answered is given up.
@@ -87,10 +86,11 @@ class PostgresChangeFeed::Impl final : public cache_internal::FeedProtocol {
   }
   absl::Status CheckTriggers(PostgresConnection& connection,
                              absl::Time deadline) const;
-  void Hear(const PostgresConnection& connection, const PGnotify& notification,
-            Heard& heard);
-  void HearType(const AnnouncedType& announced, Heard& heard) const;
-  void Tell(Heard heard);
+  void Hear(const PostgresConnection& connection, const PGnotify& notification);
+  void HearChanges(std::string_view changes);
+  void HearType(const AnnouncedType& announced);
+  void HearWhole(const ContentType& type);
+  void Tell();
   void TellEverything();
   static std::string MarkOf(const PostgresConnection& connection) {
     return Cat("=", PQbackendPID(connection.get()), ".");
@@ -102,6 +102,10 @@ class PostgresChangeFeed::Impl final : public cache_internal::FeedProtocol {
   const PostgresChangeFeedOptions options_;
   int64_t sent_mark_ = 0;
   int64_t heard_mark_ = 0;
+  Heard heard_;
+  // The group of which more follows; empty: none. Then heard_ is what has come
+  // of it, and of nothing else.
+  std::string group_;
   mutable cache_internal::Mutex stats_mutex_;
   PostgresChangeFeedStats stats_ ABSL_GUARDED_BY(stats_mutex_);
   cache_internal::FeedLoop loop_;
@@ -184,23 +188,24 @@ void PostgresChangeFeed::Impl::Lost() {
     ++stats_.losses;
     stats_.is_connected = false;
   }
+  heard_ = {};
+  group_.clear();
   TellEverything();
 }
 
 absl::Status PostgresChangeFeed::Impl::Take(PostgresConnection& connection) {
   connection.CheckIdle();
-  Heard heard;
   while (const Notification notification{PQnotifies(connection.get())})
-    Hear(connection, *notification, heard);
-  Tell(std::move(heard));
+    Hear(connection, *notification);
+  if (group_.empty()) Tell();
   return absl::OkStatus();
 }
 
 void PostgresChangeFeed::Impl::Hear(const PostgresConnection& connection,
-                                    const PGnotify& notification,
-                                    Heard& heard) {
+                                    const PGnotify& notification) {
   const std::string_view payload = notification.extra;
   if (payload.starts_with('=')) {
+    group_.clear();  // that of another transaction, as below
     const std::string ours = MarkOf(connection);
     if (payload.starts_with(ours)) {
       (void)std::from_chars(payload.data() + ours.size(),
@@ -208,42 +213,69 @@ void PostgresChangeFeed::Impl::Hear(const PostgresConnection& connection,
     }
     return;
   }
-  ++heard.notifications;
+  const cache_internal::AnnouncedPart part =
+      cache_internal::SplitChangePayload(payload);
+  if (part.group.empty() || part.group != group_) {
+    // Notifications of a transaction come together: of what has come before
+    // there is no more. It need not wait for a group that begins, and many
+    // small transactions are not one with too many keys.
+    if (!part.is_last || heard_.key_count > options_.max_keys / 2) Tell();
+    group_.clear();
+  }
+  HearChanges(part.changes);
+  group_ = part.is_last ? "" : part.group;
+}
+
+void PostgresChangeFeed::Impl::HearChanges(std::string_view changes) {
   const absl::StatusOr<std::vector<AnnouncedType>> types =
-      cache_internal::ParseChangePayload(payload);
+      cache_internal::ParseChangePayload(changes);
+  {
+    const MutexLock lock(stats_mutex_);
+    ++stats_.notifications;
+    if (!types.ok()) ++stats_.undecodable;
+  }
   if (!types.ok()) {
-    ++heard.undecodable;
-    heard.is_everything = true;
+    heard_.is_everything = true;
     return;
   }
-  for (const AnnouncedType& announced : *types) HearType(announced, heard);
+  for (const AnnouncedType& announced : *types) HearType(announced);
+  if (heard_.key_count <= options_.max_keys) return;
+  for (const auto& [type, keys] : heard_.keys) heard_.types.insert(type);
+  heard_.keys.clear();
+  heard_.key_count = 0;
 }
 
-void PostgresChangeFeed::Impl::HearType(const AnnouncedType& announced,
-                                        Heard& heard) const {
+void PostgresChangeFeed::Impl::HearType(const AnnouncedType& announced) {
   const ContentType* type = schema_.Find(announced.name);
   if (type == nullptr) return;  // that of another program
-  if (announced.is_whole) heard.types.insert(type);
+  if (announced.is_whole) HearWhole(*type);
   for (const std::string& written : announced.keys) {
+    if (heard_.types.contains(type)) return;
     std::optional<ObjectKey> key = type->CanonicalKey(written);
     // A row that has no key of this type can't be loaded; but who knows.
-    if (!key) heard.types.insert(type);
-    if (key) heard.keys[type].insert(*std::move(key));
+    if (!key) return HearWhole(*type);
+    if (heard_.keys[type].insert(*std::move(key)).second) ++heard_.key_count;
   }
 }
 
-void PostgresChangeFeed::Impl::Tell(Heard heard) {
+void PostgresChangeFeed::Impl::HearWhole(const ContentType& type) {
+  heard_.types.insert(&type);
+  const auto keys = heard_.keys.find(&type);
+  if (keys == heard_.keys.end()) return;
+  heard_.key_count -= keys->second.size();
+  heard_.keys.erase(keys);
+}
+
+void PostgresChangeFeed::Impl::Tell() {
+  Heard heard = std::exchange(heard_, {});
   ChangeSet set;
   for (const ContentType* type : heard.types) set.types.push_back(type->name());
   for (const auto& [type, keys] : heard.keys) {
-    if (heard.types.contains(type)) continue;
     for (const ObjectKey& key : keys) set.rows.push_back({type->name(), key});
   }
   const bool is_told = !set.rows.empty() || !set.types.empty();
   {
     const MutexLock lock(stats_mutex_);
-    stats_.notifications += heard.notifications;
-    stats_.undecodable += heard.undecodable;
     stats_.told += is_told ? 1 : 0;
     stats_.keys += static_cast<int64_t>(set.rows.size());
     stats_.whole_types += static_cast<int64_t>(set.types.size());

@@ -8,9 +8,12 @@
 //       [&](std::stop_token stop) { (*feed)->Run(std::move(stop)); });
 //
 // What it promises: the listener is told all keys of every transaction that
-// commits while the feed is connected, in the order of the commits; all that
-// has arrived together in one go. Nothing is told before others can see it in
-// the database, so what is loaded again is the new row.
+// commits while the feed is connected, in the order of the commits, and those
+// of one transaction in one go: if they do not fit into one notification, they
+// are held until the last one has come. (The exceptions are transactions that
+// announce in several goes; see postgres_triggers.h. Of those, what has arrived
+// together is told together.) Nothing is told before others can see it in the
+// database, so what is loaded again is the new row.
 //
 // While there is no connection nothing is known. So everything is told to have
 // changed whenever one is lost, and again when the next one listens: what was
@@ -29,6 +32,7 @@
 #ifndef POLYREF_LOADERS_POSTGRES_CHANGE_FEED_H_
 #define POLYREF_LOADERS_POSTGRES_CHANGE_FEED_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -48,6 +52,9 @@ struct PostgresChangeFeedOptions {
   // Those of the PostgresTriggerOptions.
   std::string channel = "polyref";
   std::set<std::string> types_left_out = {};
+  // So many keys, of all types, are told in one go; of more, their types. This
+  // bounds what is held.
+  size_t max_keys = 100'000;
 
   // How long to try to connect.
   absl::Duration connect_timeout = absl::Seconds(5);
@@ -64,8 +71,8 @@ struct PostgresChangeFeedStats {
   // Connections that have listened, and those of them that were lost.
   int64_t connections = 0;
   int64_t losses = 0;
-  // Notifications that announced changes, and those of them that made no sense:
-  // of these everything was told.
+  // Notifications that announced changes, told or held, and those of them that
+  // made no sense: of these everything was told.
   int64_t notifications = 0;
   int64_t undecodable = 0;
   // What was told: calls with keys and whole types, how many of these, and that
@@ -92,11 +99,12 @@ class PostgresChangeFeed {
   PostgresChangeFeed(const PostgresChangeFeed&) = delete;
   PostgresChangeFeed& operator=(const PostgresChangeFeed&) = delete;
 
-  // For a program with a loop of its own: tells what has arrived, without
-  // waiting for more, and connects again if there is no connection and it is
-  // time to try, which may take `connect_timeout`. Unavailable while there is
-  // no connection, or what Open says if that is why. To be called when the
-  // socket is readable, and now and then.
+  // For a program with a loop of its own: tells what has arrived, but for a
+  // transaction of which more follows, without waiting for that, and connects
+  // again if there is no connection and it is time to try, which may take
+  // `connect_timeout`. Unavailable while there is no connection, or what Open
+  // says if that is why. To be called when the socket is readable, and now and
+  // then.
   absl::Status Poll();
   // -1 if there is no connection. May be another one after each Poll.
   int socket() const;

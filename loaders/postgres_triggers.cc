@@ -14,6 +14,11 @@
 //     (After SET CONSTRAINTS ALL IMMEDIATE it runs at once, for what note() has
 //     just added, and note() deletes the row.)
 //
+// A feed holds what does not fit into one notification until it has all of it:
+// see change_payload.h. The name of such a group is drawn by lot: of equal
+// notifications of a transaction PostgreSQL sends only the first, but the last
+// one of a group must come.
+//
 // Changes that another deferred trigger makes after send() begin again at 1.
 // RESET ALL loses the settings, but not the row: send() then announces "!",
 // which makes no sense to a feed, and so means everything.
@@ -63,6 +68,7 @@ DECLARE
   keys jsonb;
   key text;
   is_first boolean;
+  part text;
 BEGIN
   DELETE FROM $C.commits
     WHERE ctid = NULLIF(current_setting('$C.row', true), '')::tid;
@@ -83,7 +89,8 @@ BEGIN
       END IF;
       IF octet_length(payload) + octet_length(name) + octet_length(key) > 7900
       THEN
-        PERFORM pg_notify('$C', payload);
+        part := COALESCE(part, '*' || left(gen_random_uuid()::text, 8));
+        PERFORM pg_notify('$C', part || '+;' || payload);
         payload := '';
         is_first := true;
       END IF;
@@ -94,9 +101,7 @@ BEGIN
       is_first := false;
     END LOOP;
   END LOOP;
-  IF payload <> '' THEN
-    PERFORM pg_notify('$C', payload);
-  END IF;
+  PERFORM pg_notify('$C', COALESCE(part || ';', '') || payload);
   RETURN NULL;
 END
 $polyref$;

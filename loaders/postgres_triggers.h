@@ -10,11 +10,16 @@
 //
 // Each transaction that changes rows sends one notification when it commits,
 // with the keys of all rows that it inserted, updated (as they were and as they
-// are) or deleted, in all types: "shop.apple:7,8;shop.box:12". There are more
-// only if that does not fit into the 8,000 bytes that a notification has. A
-// type of which it changed more than `max_keys` rows, or which it truncated, is
-// named as a whole: "shop.apple:*". What is rolled back, to a savepoint too, is
-// not announced.
+// are) or deleted, in all types: "shop.apple:7,8;shop.box:12". If that does not
+// fit into the 8,000 bytes that a notification has, there are several, and all
+// but the last one say that more follow. A type of which it changed more than
+// `max_keys` rows, or which it truncated, is named as a whole: "shop.apple:*".
+// What is rolled back, to a savepoint too, is not announced.
+//
+// A transaction announces in several goes, each of them complete by itself, if
+// it runs SET CONSTRAINTS ALL IMMEDIATE (one go then, and one for each
+// statement while it lasts), or if deferred triggers of others write to the
+// tables when it commits.
 //
 // What it costs the writer: for each statement, a pass over the keys it
 // changed; for each transaction, a row in an unlogged table, put in and deleted

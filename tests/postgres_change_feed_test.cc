@@ -1,9 +1,12 @@
 // What triggers announce, and what a cache is told of it.
 #include "polyref/loaders/postgres_change_feed.h"
 
+#include <poll.h>
+
 #include <memory>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -23,6 +26,7 @@ namespace polyref {
 namespace {
 
 using cache_internal::ParseChangePayload;
+using cache_internal::SplitChangePayload;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -50,6 +54,18 @@ class PostgresChangeFeedTest : public PostgresFeedTest {
   std::vector<std::string> Synced() {
     EXPECT_EQ(feed_->Sync(absl::Now() + absl::Minutes(1)), absl::OkStatus());
     return Told();
+  }
+  // As a program with a loop of its own: waits for something to read, and
+  // polls.
+  void AwaitAndPoll() {
+    pollfd readable = {feed_->socket(), POLLIN, 0};
+    ASSERT_EQ(poll(&readable, 1, 60'000), 1) << "nothing comes";
+    ASSERT_EQ(feed_->Poll(), absl::OkStatus());
+  }
+  // Until the feed has taken so many notifications in all.
+  void AwaitNotifications(int64_t count) {
+    while (!HasFatalFailure() && feed_->stats().notifications < count)
+      AwaitAndPoll();
   }
   int64_t Notifications() {
     const int64_t before =
@@ -155,6 +171,85 @@ TEST_F(PostgresChangeFeedTest, ManyKeysAreSplitOverNotifications) {
   EXPECT_EQ(Synced().size(), 1);
   EXPECT_EQ(feed_->stats().keys, 3000);
   EXPECT_EQ(Notifications(), 3);  // 7 bytes a key, 7,900 a notification
+}
+
+TEST_F(PostgresChangeFeedTest, TransactionOfManyNotificationsIsToldInOneGo) {
+  Open({.max_keys = 60'000});
+  Psql(
+      "BEGIN; INSERT INTO shop_tag SELECT 'k' || (100000 + i)"
+      " FROM generate_series(1, 60000) AS i;"
+      "UPDATE shop_apple SET farm_id = 2 WHERE id = 1; COMMIT");
+  std::vector<std::string> told;
+  while (!HasFatalFailure() && told.empty()) {
+    AwaitAndPoll();
+    told = Told();
+  }
+  EXPECT_EQ(told.size(), 1);
+  EXPECT_EQ(feed_->stats().keys, 60'001);
+  EXPECT_GT(feed_->stats().notifications, 60);
+}
+
+TEST_F(PostgresChangeFeedTest, PartsAreHeldUntilTheLastOne) {
+  Open();
+  Psql(
+      "NOTIFY polyref, 'shop.farm:1'; NOTIFY polyref, '*a+;shop.apple:1';"
+      "NOTIFY polyref, '*a+;shop.apple:2'");
+  AwaitNotifications(3);
+  EXPECT_THAT(Told(), ElementsAre("shop.farm 1"));
+  Psql("NOTIFY polyref, '*a;shop.tag:x'");
+  AwaitNotifications(4);
+  EXPECT_THAT(Told(), ElementsAre("shop.apple 1, shop.apple 2, shop.tag x"));
+  EXPECT_EQ(feed_->stats().undecodable, 0);
+}
+
+TEST_F(PostgresChangeFeedTest, WhatFollowsThePartsOfAnotherEndsThem) {
+  Open();
+  Psql("NOTIFY polyref, '*a+;shop.apple:1'; NOTIFY polyref, 'shop.tag:x'");
+  AwaitNotifications(2);
+  EXPECT_THAT(Told(), ElementsAre("shop.apple 1, shop.tag x"));
+  Psql(
+      "NOTIFY polyref, '*a+;shop.apple:1'; NOTIFY polyref, '*b+;shop.apple:2'");
+  AwaitNotifications(4);
+  EXPECT_THAT(Told(), ElementsAre("shop.apple 1"));
+  EXPECT_THAT(Synced(), ElementsAre("shop.apple 2"));
+}
+
+TEST_F(PostgresChangeFeedTest, TooMuchToHoldIsWholeTypes) {
+  Open({}, {.max_keys = 3});
+  Psql(
+      "NOTIFY polyref, '*a+;shop.apple:1,2'; NOTIFY polyref,"
+      " '*a+;shop.apple:2;shop.tag:x'; NOTIFY polyref, '*a;shop.farm:1'");
+  EXPECT_THAT(Synced(), ElementsAre("shop.apple *, shop.farm *, shop.tag *"));
+  Psql(
+      "NOTIFY polyref, '*a+;shop.apple:1,2,3,4'; NOTIFY polyref,"
+      " '*a+;shop.apple:5,6,7,8'; NOTIFY polyref, '*a;shop.farm:1'");
+  EXPECT_THAT(Synced(), ElementsAre("shop.apple *, shop.farm 1"));
+  Psql(
+      "NOTIFY polyref, '*a+;shop.apple:1,2'; NOTIFY polyref,"
+      " '*a+;shop.apple:*'; NOTIFY polyref, '*a;shop.farm:1,2,3'");
+  EXPECT_THAT(Synced(), ElementsAre("shop.apple *, shop.farm 1, shop.farm 2,"
+                                    " shop.farm 3"));
+}
+
+TEST_F(PostgresChangeFeedTest, ManySmallTransactionsAreNotTooMuch) {
+  Open({}, {.max_keys = 3});
+  Psql("NOTIFY polyref, 'shop.apple:1,2'; NOTIFY polyref, 'shop.apple:3,4'");
+  EXPECT_THAT(Synced(), ElementsAre("shop.apple 1, shop.apple 2",
+                                    "shop.apple 3, shop.apple 4"));
+}
+
+TEST_F(PostgresChangeFeedTest, EqualGoesOfOneTransactionAllEnd) {
+  Open({.max_keys = 5000});
+  Psql(
+      "INSERT INTO shop_tag SELECT 'k' || (10000 + i)"
+      " FROM generate_series(1, 3000) AS i");
+  AwaitNotifications(3);
+  Psql(
+      "BEGIN; SET CONSTRAINTS ALL IMMEDIATE; UPDATE shop_tag SET slug = slug;"
+      "UPDATE shop_tag SET slug = slug; COMMIT");
+  AwaitNotifications(9);
+  EXPECT_EQ(feed_->stats().told, 3);
+  EXPECT_EQ(feed_->stats().keys, 9000);
 }
 
 TEST_F(PostgresChangeFeedTest, TooManyKeysAreAWholeType) {
@@ -338,6 +433,18 @@ TEST_F(PostgresChangeFeedTest, LossTellsEverythingAndSoDoesListeningAgain) {
   EXPECT_EQ(feed_->stats().losses, 1);
 }
 
+TEST_F(PostgresChangeFeedTest, LossForgetsWhatIsHeld) {
+  Open();
+  Psql("NOTIFY polyref, '*a+;shop.apple:1'");
+  AwaitNotifications(1);
+  Psql(kTerminateListeners);
+  EXPECT_EQ(feed_->Poll().code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(feed_->Poll(), absl::OkStatus());
+  EXPECT_THAT(Told(), ElementsAre("all", "all"));
+  Psql("NOTIFY polyref, 'shop.apple:2'");
+  EXPECT_THAT(Synced(), ElementsAre("shop.apple 2"));
+}
+
 TEST_F(PostgresChangeFeedTest, DoesNotListenAgainWithoutTriggers) {
   FakeClock clock;
   Open({}, {.back_off = absl::Seconds(1), .clock = clock.function()});
@@ -401,6 +508,19 @@ TEST(ChangePayloadTest, OtherTextsAreErrors) {
                            "a:%4g", "a:b:c", "a:1,**", "a:=", "a*:1", "=1.2"}) {
     EXPECT_FALSE(ParseChangePayload(text).ok()) << text;
   }
+}
+
+TEST(ChangePayloadTest, PartsNameTheirGroup) {
+  const auto split = [](std::string_view payload) {
+    const cache_internal::AnnouncedPart part = SplitChangePayload(payload);
+    return absl::StrCat(std::string(part.group), part.is_last ? " " : " + ",
+                        std::string(part.changes));
+  };
+  EXPECT_EQ(split("a:1;b:2"), " a:1;b:2");
+  EXPECT_EQ(split("*7f+;a:1;b:2"), "7f + a:1;b:2");
+  EXPECT_EQ(split("*7f;a:1;b:2"), "7f a:1;b:2");
+  EXPECT_EQ(split("*"), " ");
+  EXPECT_EQ(split("*+"), " + ");
 }
 
 TEST(ChangePayloadTest, EmptyKeyIsAKey) {

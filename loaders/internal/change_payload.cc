@@ -63,6 +63,15 @@ std::optional<AnnouncedType> ParseType(std::string_view text) {
 
 }  // namespace
 
+AnnouncedPart SplitChangePayload(std::string_view payload) {
+  if (!payload.starts_with('*')) return {.group = {}, .changes = payload};
+  AnnouncedPart part = {.group = {}, .changes = payload.substr(1)};
+  part.group = TakePiece(part.changes, ';');
+  part.is_last = !part.group.ends_with('+');
+  if (!part.is_last) part.group.remove_suffix(1);
+  return part;
+}
+
 absl::StatusOr<std::vector<AnnouncedType>> ParseChangePayload(
     std::string_view payload) {
   std::vector<AnnouncedType> types;

@@ -10,8 +10,9 @@
 //                                          connection is still in a transaction
 //                                          because its commit failed
 //
-// A statement that is reset half way is traced before its commit; the next one,
-// or Poll, tells.
+// A statement that is reset half way is traced before its commit; Poll tells,
+// or the next one when it begins, which may be a BEGIN. No SQL can run there,
+// as it would begin the statement's own transaction.
 //
 // The hook knows columns by number, and may not ask which ones they are. So it
 // is asked before the telling whether the schema is still the one in which they
@@ -122,7 +123,10 @@ class SqliteChanges::Impl {
   // Whether they are those that the hook has seen; otherwise looks them up.
   bool HasSameSchema();
   void OnRow(int operation, std::string_view table);
+  void OnStatementBegin();
   void OnStatementEnd();
+  // What is committed, by keys or by types.
+  void Tell(bool has_keys);
   void OnRollback();
   void TellEverything();
   void Note(const Watched& watched, sqlite3_value* key);
@@ -211,9 +215,13 @@ absl::Status SqliteChanges::Impl::Attach(const Schema& schema) {
       connection_, [](void* self) { static_cast<Impl*>(self)->OnRollback(); },
       this);
   sqlite3_trace_v2(
-      connection_, SQLITE_TRACE_PROFILE,
-      [](unsigned, void* self, void*, void*) {
-        static_cast<Impl*>(self)->OnStatementEnd();
+      connection_, SQLITE_TRACE_STMT | SQLITE_TRACE_PROFILE,
+      [](unsigned event, void* self, void*, void*) {
+        if (event == SQLITE_TRACE_STMT) {
+          static_cast<Impl*>(self)->OnStatementBegin();
+        } else {
+          static_cast<Impl*>(self)->OnStatementEnd();
+        }
         return 0;
       },
       this);
@@ -310,7 +318,16 @@ void SqliteChanges::Impl::OnStatementEnd() {
   is_committing_ = false;
   if (sqlite3_get_autocommit(connection_) == 0) return;
   // Asked of all that is committed: an own change of the schema ends here.
-  const bool has_keys = HasSameSchema();
+  Tell(HasSameSchema());
+}
+
+void SqliteChanges::Impl::OnStatementBegin() {
+  if (!is_committing_ || sqlite3_get_autocommit(connection_) == 0) return;
+  is_committing_ = false;
+  Tell(false);
+}
+
+void SqliteChanges::Impl::Tell(bool has_keys) {
   if (open_.empty()) return;
   ChangeSet set;
   for (auto& [type, changed] : open_) {

@@ -15,14 +15,15 @@
 // back is not told, but for what is rolled back to a savepoint only, in a
 // transaction that is committed: it may be told, which costs a load. A
 // statement that is finalized or reset before it was done (an INSERT ...
-// RETURNING that was stepped once, say) is told only by the next one, or by
-// Poll; and so is what sqlite3_blob_write has written, which
+// RETURNING that was stepped once, say) is told only by Poll, or when the next
+// one begins; and so is what sqlite3_blob_write has written, which
 // sqlite3_blob_close commits without a statement.
 //
 // Types are told as a whole, not by keys: those whose key is a VIRTUAL
-// generated column or comes after one; and those changed by a transaction that
-// changes the schema, too, or is the first after another connection did. Cost:
-// for each transaction, a set of keys, and a read of the schema's version.
+// generated column or comes after one; those changed by a transaction that
+// changes the schema, too, or is the first after another connection did; and
+// what is told when the next statement begins. Cost: for each transaction, a
+// set of keys, and a read of the schema's version.
 //
 // What it does not see: rows of a type that come from a view, a join or an
 // expression over other tables (its own table's are seen), virtual and attached

@@ -339,6 +339,19 @@ TEST_F(SqliteChangesTest, StatementThatIsResetHalfWayIsToldByPoll) {
   EXPECT_THAT(Told(), ElementsAre("auth.user 1, auth.user 2, auth.user 3"));
 }
 
+TEST_F(SqliteChangesTest, StatementThatIsResetHalfWayIsToldWhateverIsNext) {
+  sqlite3_stmt* statement = nullptr;
+  ASSERT_EQ(sqlite3_prepare_v2(writer_.get(),
+                               "UPDATE auth_user SET username = 'x'"
+                               " WHERE id = 1 RETURNING id",
+                               -1, &statement, nullptr),
+            SQLITE_OK);
+  ASSERT_EQ(sqlite3_step(statement), SQLITE_ROW);
+  sqlite3_finalize(statement);
+  Write("BEGIN; DELETE FROM auth_user WHERE id = 2; ROLLBACK");
+  EXPECT_THAT(Told(), ElementsAre("auth.user *"));
+}
+
 TEST_F(SqliteChangesTest, WhatTheListenerRefusesIsEverything) {
   listener_.RefuseCommitted();
   Write("DELETE FROM auth_user WHERE id = 1");

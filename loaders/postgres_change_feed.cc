@@ -64,7 +64,9 @@ class PostgresChangeFeed::Impl final : public cache_internal::FeedProtocol {
   cache_internal::FeedLoop& loop() { return loop_; }
   PostgresChangeFeedStats stats() const {
     const MutexLock lock(stats_mutex_);
-    return stats_;
+    PostgresChangeFeedStats stats = stats_;
+    stats.last_error = loop_.last_error();
+    return stats;
   }
 
   absl::StatusOr<std::unique_ptr<PostgresConnection>> Begin() override;
@@ -251,7 +253,11 @@ void PostgresChangeFeed::Impl::HearType(const AnnouncedType& announced) {
   if (announced.is_whole) HearWhole(*type);
   for (const std::string& written : announced.keys) {
     if (heard_.types.contains(type)) return;
-    std::optional<ObjectKey> key = type->CanonicalKey(written);
+    std::string_view text = written;
+    // A bytea is written as its digits, with this in front.
+    if (type->key().kind == KeyKind::kUuid && text.starts_with("\\x"))
+      text.remove_prefix(2);
+    std::optional<ObjectKey> key = type->CanonicalKey(text);
     // A row that has no key of this type can't be loaded; but who knows.
     if (!key) return HearWhole(*type);
     if (heard_.keys[type].insert(*std::move(key)).second) ++heard_.key_count;

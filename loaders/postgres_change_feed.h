@@ -68,6 +68,9 @@ struct PostgresChangeFeedOptions {
 
 struct PostgresChangeFeedStats {
   bool is_connected = false;
+  // Why the last connection was lost, or could not be made; it stays when there
+  // is another. OK if there was no such.
+  absl::Status last_error = absl::OkStatus();
   // Connections that have listened, and those of them that were lost.
   int64_t connections = 0;
   int64_t losses = 0;

@@ -106,7 +106,9 @@ class PostgresReplicationFeed::Impl final
   cache_internal::FeedLoop& loop() { return loop_; }
   PostgresReplicationFeedStats stats() const {
     const MutexLock lock(stats_mutex_);
-    return stats_;
+    PostgresReplicationFeedStats stats = stats_;
+    stats.last_error = loop_.last_error();
+    return stats;
   }
 
   absl::StatusOr<std::unique_ptr<PostgresConnection>> Begin() override;

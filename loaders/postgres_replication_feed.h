@@ -98,6 +98,9 @@ struct PostgresReplicationFeedOptions {
 
 struct PostgresReplicationFeedStats {
   bool is_connected = false;
+  // Why the last connection was lost, or could not be made; it stays when there
+  // is another. OK if there was no such.
+  absl::Status last_error = absl::OkStatus();
   // Connections that were made, those of them that were lost, and slots that
   // were made.
   int64_t connections = 0;

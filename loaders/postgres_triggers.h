@@ -28,11 +28,14 @@
 // transaction that has announced something can't be prepared for a two-phase
 // commit.
 //
+// Those who write need no rights of their own for it.
+//
 // Not announced: what is written while triggers are off, as by a subscription
-// to another database, or into a partition or a child table by its own name,
-// and rows of a type that come from other tables than its own. Nor is what
-// ALTER TABLE does to rows; and a table that was dropped and made again has no
-// triggers until the SQL has run again. Tell the cache of those.
+// to another database or with session_replication_role = replica, or into a
+// partition or a child table by its own name, and rows of a type that come from
+// other tables than its own. Nor is what ALTER TABLE does to rows; and a table
+// that was dropped and made again has no triggers until the SQL has run again.
+// Tell the cache of those.
 #ifndef POLYREF_LOADERS_POSTGRES_TRIGGERS_H_
 #define POLYREF_LOADERS_POSTGRES_TRIGGERS_H_
 

@@ -316,6 +316,18 @@ TEST_F(PostgresChangeFeedTest, TableInASchemaIsTold) {
   EXPECT_THAT(Synced(), ElementsAre("sales.deal 7"));
 }
 
+TEST_F(PostgresChangeFeedTest, UuidsInBytesAreTold) {
+  struct Token {
+    Uuid id = {};
+  };
+  schema_.Define<Token>("shop.token").Table("token").Key("id", &Token::id);
+  Execute("DROP TABLE IF EXISTS token; CREATE TABLE token (id bytea)");
+  Open();
+  Psql("INSERT INTO token VALUES ('\\x0a1b2c3d4e5f6789abcdef0123456789')");
+  EXPECT_THAT(Synced(),
+              ElementsAre("shop.token 0a1b2c3d-4e5f-6789-abcd-ef0123456789"));
+}
+
 TEST_F(PostgresChangeFeedTest, WritersNeedNoRightsOfTheirOwn) {
   Open();
   Execute(
@@ -474,8 +486,11 @@ TEST_F(PostgresChangeFeedTest, BacksOffWhileTheServerIsGone) {
             .clock = clock.function()});
   server().Stop();
   const auto poll = [&] { return feed_->Poll().code(); };
+  EXPECT_EQ(feed_->stats().last_error, absl::OkStatus());
   EXPECT_EQ(poll(), absl::StatusCode::kUnavailable);  // lost
+  EXPECT_THAT(feed_->stats().last_error.message(), HasSubstr("terminating"));
   EXPECT_EQ(poll(), absl::StatusCode::kUnavailable);  // a first attempt
+  EXPECT_THAT(feed_->stats().last_error.message(), HasSubstr("can't connect"));
   ASSERT_EQ(server().Restart(), absl::OkStatus());
   EXPECT_EQ(poll(), absl::StatusCode::kUnavailable);  // too early
   clock.Advance(absl::Milliseconds(999));

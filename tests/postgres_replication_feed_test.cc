@@ -504,6 +504,7 @@ TEST_F(PostgresReplicationFeedTest, CrashOfTheServerLosesNothing) {
       "UPDATE shop_apple SET version = 2 WHERE id = 1");
   server().Kill();
   EXPECT_EQ(feed_->Poll().code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(feed_->stats().last_error.message(), HasSubstr("PostgreSQL"));
   ASSERT_EQ(server().Restart(), absl::OkStatus());
   while (!feed_->Poll().ok()) {  // until the back-off is over
   }

@@ -44,7 +44,7 @@ void FeedLoop::Wake() const {
 
 absl::Status FeedLoop::Lose(absl::Status why) {
   connection_ = nullptr;
-  loss_ = std::move(why);
+  SetLoss(std::move(why));
   if (has_proved_) {
     next_attempt_ = absl::InfinitePast();
   } else {
@@ -54,6 +54,17 @@ absl::Status FeedLoop::Lose(absl::Status why) {
   protocol_.Lost();
   Wake();
   return loss_;
+}
+
+void FeedLoop::SetLoss(absl::Status why) {
+  loss_ = std::move(why);
+  const MutexLock lock(error_mutex_);
+  last_error_ = loss_;
+}
+
+absl::Status FeedLoop::last_error() const {
+  const MutexLock lock(error_mutex_);
+  return last_error_;
 }
 
 void FeedLoop::BackOff() {
@@ -78,7 +89,7 @@ absl::Status FeedLoop::PollLocked() {
     absl::StatusOr<std::unique_ptr<PostgresConnection>> connection =
         protocol_.Begin();
     if (!connection.ok()) {
-      loss_ = connection.status();
+      SetLoss(connection.status());
       BackOff();
       return loss_;
     }

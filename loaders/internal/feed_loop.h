@@ -69,10 +69,15 @@ class FeedLoop {
   // each call.
   int socket() const;
 
+  // Why the last connection was lost, or could not be made; OK if there was no
+  // such. Does not wait for the other calls.
+  absl::Status last_error() const;
+
  private:
   absl::Status PollLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status TakeLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Lose(absl::Status why) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void SetLoss(absl::Status why) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void BackOff() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Prove() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Wake() const;
@@ -88,6 +93,9 @@ class FeedLoop {
   absl::Duration back_off_ ABSL_GUARDED_BY(mutex_);
   // Something has come since the last loss, or there was none.
   bool has_proved_ ABSL_GUARDED_BY(mutex_) = true;
+  // The last loss_.
+  mutable Mutex error_mutex_;
+  absl::Status last_error_ ABSL_GUARDED_BY(error_mutex_);
 };
 
 }  // namespace polyref::cache_internal

@@ -253,6 +253,30 @@ TEST_F(RowCodecTest, AnyChangeOfTheSchemaChangesTheFingerprint) {
             before);
 }
 
+// The fingerprint of a type with one field, of that type.
+template <typename M>
+uint64_t FingerprintOf() {
+  struct Object {
+    Uuid id = {};
+    M member = {};
+  };
+  Schema schema;
+  schema.Define<Object>("a.a")
+      .Key("id", &Object::id)
+      .Field("member", &Object::member);
+  return RowCodec(schema, *schema.Find<Object>()).fingerprint();
+}
+
+TEST_F(RowCodecTest, MembersThatRoundHaveAnotherFingerprint) {
+  EXPECT_NE(FingerprintOf<float>(), FingerprintOf<double>());
+  EXPECT_NE(FingerprintOf<bool>(), FingerprintOf<int64_t>());
+  EXPECT_NE(FingerprintOf<std::optional<float>>(),
+            FingerprintOf<std::optional<double>>());
+  EXPECT_NE(FingerprintOf<std::optional<bool>>(), FingerprintOf<bool>());
+  // What is too narrow takes no wrong number: that row is a miss.
+  EXPECT_EQ(FingerprintOf<int16_t>(), FingerprintOf<int64_t>());
+}
+
 TEST_F(RowCodecTest, NewTypeChangesTheFingerprintOfGenericReferences) {
   const auto generic = [](Schema& schema) {
     schema.Define<Apple>("shop.apple")

@@ -65,8 +65,11 @@ bool ReadMember(const FieldType& type, ByteReader& in, void* member) {
   return in.ok() && type.assign(member, value);
 }
 
+// A member that rounds what its column holds has another description than one
+// that does not: what the first has read is not what the second would.
 std::string Describe(const FieldType& type) {
-  return Cat(FieldKindName(type.kind), type.nullable ? "?" : "");
+  return Cat(FieldKindName(type.kind), type.exact ? "" : " rounded",
+             type.nullable ? "?" : "");
 }
 
 std::string Describe(const Schema& schema, const ContentType& type) {

@@ -9,8 +9,9 @@
 // are written. Members that are not described come back at their defaults.
 //
 // They can be read by a codec with the same fingerprint, in any process: that
-// of the names, columns, kinds and order of all these, of the table, and, for
-// references, of the types that they may name.
+// of the names, columns, kinds and order of all these, of which fields round
+// what their columns hold (float, bool), of the table, and, for references, of
+// the types that they may name.
 //
 // A reference of unknown type is not encoded: the number in it means what one
 // process knew of one database.

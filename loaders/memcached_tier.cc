@@ -16,7 +16,8 @@
 //    open: so a row that was taken out meanwhile stays out.
 //  - A server owes the stamp of a type from when it could not be told of a
 //    change until it was told that all of the type has changed. While it owes,
-//    nothing of that type is taken from it.
+//    nothing of that type is taken from it. Whoever next looks up something of
+//    that type there, or tells of any change at all, pays.
 //  - No connection is held while the source loads.
 #include "polyref/loaders/memcached_tier.h"
 
@@ -184,6 +185,7 @@ class MemcachedTier::Impl {
   void Renew(MemcachedTalk& talk, int server, const TierType& type, bool rows,
              bool lists);
   void Owe(int server, const TierType& type);
+  Debts AllDebts() const;
   Debts DebtsAmong(std::span<const Stamp> stamps) const;
   void Settle(const Debts& debts, const MemcachedTalk& talk);
 
@@ -592,6 +594,14 @@ void MemcachedTier::Impl::StoreLists(const ListRequest& request,
 
 void MemcachedTier::Impl::Forget(std::span<const TypeChange> changes) {
   MemcachedTalk talk(*ring_);
+  // By server: a key to ask for, when all is said; empty: nothing was said.
+  std::vector<std::string> last_words(static_cast<size_t>(ring_->size()));
+  // Who only hands on changes reads nothing: so this is where it pays.
+  const Debts debts = AllDebts();
+  for (const auto& [debt, since] : debts) {
+    Renew(talk, debt.first, *debt.second, true, true);
+    last_words[static_cast<size_t>(debt.first)] = debt.second->row_stamp_key();
+  }
   // By change: whether the server is told of it.
   std::vector<std::vector<char>> told;
   for (const TypeChange& change : changes) {
@@ -605,24 +615,24 @@ void MemcachedTier::Impl::Forget(std::span<const TypeChange> changes) {
       talk.Delete(server, tier_key);
       Count(at(server).deletes);
     }
-    for (int server = 0; all && server < ring_->size(); ++server)
-      Renew(talk, server, type, change.whole, type.is_listed());
+    for (int server = 0; server < ring_->size(); ++server) {
+      if (all) Renew(talk, server, type, change.whole, type.is_listed());
+      if (told.back()[static_cast<size_t>(server)])
+        last_words[static_cast<size_t>(server)] = type.row_stamp_key();
+    }
   }
   // What each server answers does not matter, but that it does.
   std::vector<MemcachedTalk::Request> requests;
   for (int server = 0; server < ring_->size(); ++server) {
-    for (size_t i = 0; i < changes.size(); ++i) {
-      if (!told[i][static_cast<size_t>(server)]) continue;
-      requests.push_back({server, changes[i].type->row_stamp_key()});
-      break;
-    }
+    std::string& key = last_words[static_cast<size_t>(server)];
+    if (!key.empty()) requests.push_back({server, std::move(key)});
   }
   talk.Fetch(requests, [](size_t, const MemcachedTalk::Found&) {});
-  for (const MemcachedTalk::Request& request : requests) {
-    if (talk.ok(request.server)) continue;
+  Settle(debts, talk);
+  for (int server = 0; server < ring_->size(); ++server) {
+    if (talk.ok(server)) continue;
     for (size_t i = 0; i < changes.size(); ++i) {
-      if (told[i][static_cast<size_t>(request.server)])
-        Owe(request.server, *changes[i].type);
+      if (told[i][static_cast<size_t>(server)]) Owe(server, *changes[i].type);
     }
   }
   CountErrors(talk);
@@ -651,6 +661,12 @@ void MemcachedTier::Impl::Owe(int server, const TierType& type) {
   const MutexLock lock(mutex_);
   debts_[{server, &type}] = ++failures_;
   has_debts_.store(true);
+}
+
+MemcachedTier::Impl::Debts MemcachedTier::Impl::AllDebts() const {
+  if (!has_debts_.load()) return {};
+  const MutexLock lock(mutex_);
+  return debts_;
 }
 
 MemcachedTier::Impl::Debts MemcachedTier::Impl::DebtsAmong(

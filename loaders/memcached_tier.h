@@ -35,9 +35,10 @@
 // lease, a value of its own under the key, and can only replace that. Taking
 // out a key takes out the lease. Lists need none: they carry the stamp of their
 // type as it was before they were loaded, and every change puts another one
-// there. Where a server can't be told of a change, it is told to forget the
-// whole type as soon as it is back; until then this process takes nothing of
-// that type from it.
+// there. Where a server can't be told of a change, this process takes nothing
+// of that type from it any more, and tells it to forget the whole type as soon
+// as it is back: with the next change of anything that it is told, or the next
+// lookup of that type there.
 //
 // A feed that opens, or has lost messages, says that everything has changed:
 // then all that is shared is outdated, for every process, since nobody else may
@@ -49,9 +50,12 @@
 //    what was there before, here as in any cache.
 //  - The source must not read what is older than the message: a replica that
 //    lags may give an old row to a lease taken after it.
-//  - A process that ends forgets which servers it could not tell. If all that
-//    knew have ended when the server is back, and it was cut off and not
-//    restarted, its values may be as old as `expiry`.
+//  - A server that was cut off, and not restarted, comes back with the values
+//    from before the changes that it missed. Who could not tell it tells it
+//    then, but only with its next change or lookup: where the feed is quiet and
+//    nothing is read, others may be given old values until then. What a process
+//    could not tell when it ended, nobody tells: if all that knew have ended,
+//    values may be as old as `expiry`.
 //
 // Cost: one round trip for what is there; one more, and two small messages for
 // each key, for what is not. Thread-safe. Borrows the schema and the source,

@@ -816,6 +816,27 @@ TEST_F(MemcachedTierTest, ServerThatCouldNotBeToldForgetsTheType) {
   EXPECT_EQ(Variety(third, 1), "new");
 }
 
+TEST_F(MemcachedTierTest, ProcessThatOnlyTellsPaysItsDebtsWithTheNextChange) {
+  Process reader = NewProcess();
+  Varieties(reader, 1, 40);
+  Process teller = NewProcess();
+  for (int i = 0; i < kServers; ++i) Server(i).Hide();
+  for (int64_t id = 1; id <= 40; ++id) AddApple(id, "new", 2);
+  EXPECT_TRUE(teller.listener->TypeChanged("shop.apple").ok());
+  EXPECT_EQ(teller.total().errors, kServers);
+  for (int i = 0; i < kServers; ++i) Server(i).Show();
+  // Of another type, at one server only.
+  const std::vector<ObjectKey> label = {"any"};
+  EXPECT_TRUE(teller.listener->Changed("shop.label", label).ok());
+  EXPECT_EQ(teller.total().errors, kServers);
+  Process third = NewProcess();
+  EXPECT_EQ(Varieties(third, 1, 40), Times(40, "new"));
+  // Once.
+  const int64_t stamps = teller.total().stamps;
+  EXPECT_TRUE(teller.listener->Changed("shop.label", label).ok());
+  EXPECT_EQ(teller.total().stamps, stamps);
+}
+
 TEST_F(MemcachedTierTest, ThreadsShareATier) {
   Process process = NewProcess();
   std::vector<std::thread> threads;

@@ -57,9 +57,10 @@
 //    could not tell when it ended, nobody tells: if all that knew have ended,
 //    values may be as old as `expiry`.
 //
-// Cost: one round trip for what is there; one more, and two small messages for
-// each key, for what is not. Thread-safe. Borrows the schema and the source,
-// and must outlive the caches on it, and their loads.
+// Cost: one round trip for what is there, for each 1,000 keys of a server; one
+// more, and two small messages for each key, for what is not. Thread-safe.
+// Borrows the schema and the source, and must outlive the caches on it, and
+// their loads.
 #ifndef POLYREF_LOADERS_MEMCACHED_TIER_H_
 #define POLYREF_LOADERS_MEMCACHED_TIER_H_
 

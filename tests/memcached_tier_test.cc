@@ -298,15 +298,41 @@ TEST_F(MemcachedTierTest, HitsTakeOneRequestOfEachServer) {
   Process first = NewProcess();
   Varieties(first, 1, 40);
   std::vector<int64_t> before;
-  for (int i = 0; i < kServers; ++i)
-    before.push_back(Server(i).Figure("cmd_get"));
+  for (int i = 0; i < kServers; ++i) {
+    Server(i).WriteDownRequests(true);
+    before.push_back(Server(i).Requests("gets"));
+  }
   Process second = NewProcess();
   Varieties(second, 1, 40);
-  int64_t gets = 0;
-  for (int i = 0; i < kServers; ++i)
-    gets += Server(i).Figure("cmd_get") - before[static_cast<size_t>(i)];
-  // The keys, a stamp for each server, and the question of Drain.
-  EXPECT_EQ(gets, 40 + 2 * kServers);
+  EXPECT_EQ(second.total().hits, 40);
+  // And the question of Drain.
+  for (int i = 0; i < kServers; ++i) {
+    EXPECT_EQ(Server(i).Requests("gets") - before[static_cast<size_t>(i)], 2);
+    Server(i).WriteDownRequests(false);
+  }
+}
+
+TEST_F(MemcachedTierTest, ManyKeysAreAskedForAThousandAtATime) {
+  options_.servers.resize(1);
+  std::vector<std::string> varieties;
+  for (int64_t id = 1; id <= 2500; ++id) {
+    varieties.push_back("v" + std::to_string(id));
+    AddApple(id, varieties.back(), 1);
+  }
+  Process first = NewProcess();
+  EXPECT_EQ(Varieties(first, 1, 2500), varieties);
+  EXPECT_EQ(first.total().sets, 2500);
+  Server(0).WriteDownRequests(true);
+  const int64_t before = Server(0).Requests("gets");
+  Process second = NewProcess();
+  EXPECT_EQ(Varieties(second, 1, 2500), varieties);
+  EXPECT_EQ(second.total().hits, 2500);
+  // And the question of Drain.
+  EXPECT_EQ(Server(0).Requests("gets") - before, 3 + 1);
+  Process third = NewProcess();
+  Varieties(third, 1, 1000);
+  EXPECT_EQ(Server(0).Requests("gets") - before, 4 + 1 + 1);
+  Server(0).WriteDownRequests(false);
 }
 
 TEST_F(MemcachedTierTest, DrainWaitsForTheServers) {

@@ -21,6 +21,7 @@
 #include <charconv>
 #include <cstdio>
 #include <cstring>
+#include <fstream>
 
 #include "polyref/cache/internal/check.h"
 
@@ -88,6 +89,9 @@ void PrivateMemcached::Start() {
   const uid_t user = nobody == nullptr ? 0 : nobody->pw_uid;
   const gid_t group = nobody == nullptr ? 0 : nobody->pw_gid;
   const pid_t parent = getpid();
+  const int log = open((directory_ + "/log").c_str(),
+                       O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+  POLYREF_CHECK(log >= 0, "no log");
   server_ = fork();
   if (server_ == 0) {
     if (user != 0 &&
@@ -96,10 +100,12 @@ void PrivateMemcached::Start() {
     // After setuid, which forgets it; and the parent may be gone already.
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent) _exit(126);
+    dup2(log, STDERR_FILENO);
     execl(kProgram, "memcached", "-s", address_.c_str(), "-m", "64", "-t", "1",
           nullptr);
     _exit(127);
   }
+  close(log);
   POLYREF_CHECK(server_ > 0, "cannot fork");
   for (int i = 0; i < kStartTries; ++i) {
     const int fd = Connect(address_);
@@ -174,6 +180,23 @@ int64_t PrivateMemcached::Figure(const std::string& name) const {
   std::from_chars(stats.data() + at + wanted.size(),
                   stats.data() + stats.size(), value);
   return value;
+}
+
+void PrivateMemcached::WriteDownRequests(bool yes) const {
+  Ask(yes ? "verbosity 2" : "verbosity 0");
+}
+
+int64_t PrivateMemcached::Requests(const std::string& command) const {
+  std::ifstream log(directory_ + "/log");
+  int64_t requests = 0;
+  for (std::string line; std::getline(log, line);) {
+    // "<28 gets key key": from a connection; ">28 ..." is to it.
+    const size_t space = line.find(' ');
+    if (line.starts_with('<') && space != line.npos &&
+        line.compare(space + 1, command.size() + 1, command + " ") == 0)
+      ++requests;
+  }
+  return requests;
 }
 
 }  // namespace polyref

@@ -45,6 +45,12 @@ class PrivateMemcached {
   // One of its own figures, as "get_hits".
   int64_t Figure(const std::string& name) const;
 
+  // Whether it writes down what it is asked, from now on.
+  void WriteDownRequests(bool yes) const;
+  // How many requests of that name, as "gets", it has written down. One that
+  // has been answered is.
+  int64_t Requests(const std::string& command) const;
+
  private:
   void Start();
 

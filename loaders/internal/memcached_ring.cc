@@ -9,17 +9,20 @@
 //     comes late can't be taken for another one.
 #include "polyref/loaders/internal/memcached_ring.h"
 
+#include <algorithm>
 #include <charconv>
 #include <chrono>
 #include <utility>
 
-#include "absl/container/flat_hash_map.h"
 #include "polyref/cache/internal/text.h"
 
 namespace polyref::cache_internal {
 namespace {
 
 constexpr absl::Duration kMaxExpiry = absl::Hours(24 * 30);
+
+// A server serves nobody else while it does one line: 2 ms for so many keys.
+constexpr size_t kMaxKeysOfALine = 1024;
 
 int64_t SteadyNow() {
   return std::chrono::steady_clock::now().time_since_epoch().count();
@@ -281,46 +284,52 @@ void MemcachedTalk::Delete(int server, std::string_view key) {
 void MemcachedTalk::Fetch(
     const std::vector<Request>& requests,
     const std::function<void(size_t i, const Found& found)>& found) {
-  struct Asked {
-    std::vector<const char*> keys;
-    std::vector<size_t> lengths;
-    absl::flat_hash_map<absl::string_view, size_t> positions;
-  };
   std::vector<Asked> servers(connections_.size());
+  size_t most = 0;
   for (size_t i = 0; i < requests.size(); ++i) {
     const std::string& key = requests[i].key;
     Asked& asked = servers[static_cast<size_t>(requests[i].server)];
     asked.keys.push_back(key.data());
     asked.lengths.push_back(key.size());
     asked.positions.emplace(key, i);
+    most = std::max(most, asked.keys.size());
   }
-  for (int server = 0; server < ring_.size(); ++server) {
-    const Asked& asked = servers[static_cast<size_t>(server)];
-    if (asked.keys.empty()) continue;
-    if (memcached_st* at = At(server))
-      Check(server, memcached_mget(at, asked.keys.data(), asked.lengths.data(),
-                                   asked.keys.size()));
+  for (size_t first = 0; first < most; first += kMaxKeysOfALine) {
+    for (int server = 0; server < ring_.size(); ++server)
+      Ask(server, servers[static_cast<size_t>(server)], first);
+    for (int server = 0; server < ring_.size(); ++server)
+      Listen(server, servers[static_cast<size_t>(server)], first, found);
   }
-  for (int server = 0; server < ring_.size(); ++server) {
-    const Asked& asked = servers[static_cast<size_t>(server)];
-    if (asked.keys.empty() || !ok(server)) continue;
-    memcached_st* const at = At(server);
-    memcached_return_t status = MEMCACHED_SUCCESS;
-    memcached_result_st result;
-    memcached_result_create(at, &result);
-    while (memcached_fetch_result(at, &result, &status) != nullptr) {
-      const absl::string_view key(memcached_result_key_value(&result),
-                                  memcached_result_key_length(&result));
-      const auto position = asked.positions.find(key);
-      if (position == asked.positions.end()) continue;
-      found(position->second, {.value = {memcached_result_value(&result),
-                                         memcached_result_length(&result)},
-                               .cas = memcached_result_cas(&result)});
-    }
-    memcached_result_free(&result);
-    if (status != MEMCACHED_END) Check(server, status);
-    if (ok(server)) ring_.MarkUp(server);
+}
+
+void MemcachedTalk::Ask(int server, const Asked& asked, size_t first) {
+  if (first >= asked.keys.size()) return;
+  const size_t count = std::min(kMaxKeysOfALine, asked.keys.size() - first);
+  if (memcached_st* at = At(server))
+    Check(server,
+          memcached_mget(at, &asked.keys[first], &asked.lengths[first], count));
+}
+
+void MemcachedTalk::Listen(
+    int server, const Asked& asked, size_t first,
+    const std::function<void(size_t i, const Found& found)>& found) {
+  if (first >= asked.keys.size() || !ok(server)) return;
+  memcached_st* const at = At(server);
+  memcached_return_t status = MEMCACHED_SUCCESS;
+  memcached_result_st result;
+  memcached_result_create(at, &result);
+  while (memcached_fetch_result(at, &result, &status) != nullptr) {
+    const absl::string_view key(memcached_result_key_value(&result),
+                                memcached_result_key_length(&result));
+    const auto position = asked.positions.find(key);
+    if (position == asked.positions.end()) continue;
+    found(position->second, {.value = {memcached_result_value(&result),
+                                       memcached_result_length(&result)},
+                             .cas = memcached_result_cas(&result)});
   }
+  memcached_result_free(&result);
+  if (status != MEMCACHED_END) Check(server, status);
+  if (ok(server)) ring_.MarkUp(server);
 }
 
 }  // namespace polyref::cache_internal

@@ -81,6 +81,8 @@ std::string SealNumber(SealedKind kind, uint64_t number) {
   return Seal({.kind = kind, .stamp = number});
 }
 
+std::string NewStamp() { return SealNumber(SealedKind::kStamp, NewNumber()); }
+
 // The number of a stamp or lease; empty if it is none.
 std::optional<uint64_t> NumberOf(SealedKind kind, std::string_view bytes) {
   const std::optional<SealedValue> value = Unseal(bytes);
@@ -312,11 +314,10 @@ class MemcachedTier::Impl::Lookup {
     std::vector<MemcachedTalk::Request> requests;
     for (const size_t i : stamps) {
       const Stamp& stamp = stamps_[i];
-      const std::string value = SealNumber(SealedKind::kStamp, NewNumber());
       if (stamp.is_there) {
-        talk.Set(stamp.server, stamp.key(), value, absl::ZeroDuration());
+        talk.SetNew(stamp.server, stamp.key(), NewStamp);
       } else {
-        talk.Add(stamp.server, stamp.key(), value, absl::ZeroDuration());
+        talk.Add(stamp.server, stamp.key(), NewStamp(), absl::ZeroDuration());
       }
       requests.push_back({stamp.server, stamp.key()});
     }
@@ -649,8 +650,7 @@ void MemcachedTier::Impl::ForgetEverything() {
 void MemcachedTier::Impl::Renew(MemcachedTalk& talk, int server,
                                 const TierType& type, bool rows, bool lists) {
   const auto set = [&](const std::string& key) {
-    talk.Set(server, key, SealNumber(SealedKind::kStamp, NewNumber()),
-             absl::ZeroDuration());
+    talk.SetNew(server, key, NewStamp);
     Count(at(server).stamps);
   };
   if (rows) set(type.row_stamp_key());

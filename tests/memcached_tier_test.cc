@@ -797,6 +797,35 @@ TEST_F(MemcachedTierTest, KilledServerMeansMissesOfItsKeysOnly) {
   EXPECT_EQ(fourth.total().hits, 40);
 }
 
+TEST_F(MemcachedTierTest, ConnectionsThatWereClosedAreReplaced) {
+  options_.retry_after = absl::Hours(1);
+  Process process = NewProcess();
+  Varieties(process, 1, 40);
+  const auto close_all = [] {
+    for (int i = 0; i < kServers; ++i) {
+      Server(i).Kill();
+      Server(i).Restart();
+    }
+  };
+  close_all();
+  process.cache->InvalidateAll();
+  EXPECT_EQ(Varieties(process, 1, 40), Times(40, "old"));
+  EXPECT_EQ(process.total().sets, 40 + 40);
+  EXPECT_EQ(process.total().unreachable, 0);
+  close_all();
+  const int64_t stamps = process.total().stamps;
+  EXPECT_TRUE(
+      process.listener->Changed("shop.apple", std::vector<ObjectKey>{1}).ok());
+  // Told to all of them, and nothing is owed.
+  EXPECT_EQ(process.total().stamps, stamps + kServers);
+  for (int i = 0; i < kServers; ++i) EXPECT_EQ(Server(i).Figure("cmd_set"), 1);
+  close_all();
+  process.tier->Drain();
+  process.cache->InvalidateAll();
+  EXPECT_EQ(Varieties(process, 1, 40), Times(40, "old"));
+  EXPECT_EQ(process.total().errors, 0);
+}
+
 TEST_F(MemcachedTierTest, ServerKilledUnderALoadIsNoError) {
   InterruptedSource source(db_);
   Process process = NewProcess(schema_, source);

@@ -24,6 +24,9 @@ constexpr absl::Duration kMaxExpiry = absl::Hours(24 * 30);
 // A server serves nobody else while it does one line: 2 ms for so many keys.
 constexpr size_t kMaxKeysOfALine = 1024;
 
+// A talk that has said more than this without an answer says it only once.
+constexpr size_t kMaxRepeatedBytes = 1 << 20;
+
 int64_t SteadyNow() {
   return std::chrono::steady_clock::now().time_since_epoch().count();
 }
@@ -56,19 +59,23 @@ bool AddServer(memcached_st* state, const MemcachedServer& server) {
       state, host.name.c_str(), host.port, server.weight));
 }
 
+bool IsGood(memcached_return_t status) {
+  return memcached_success(status) || status == MEMCACHED_END ||
+         status == MEMCACHED_NOTFOUND;
+}
+
 // Asks for a key, whatever it is, and waits for the end of the answer.
-bool IsAnswered(memcached_st* connection) {
+memcached_return_t AwaitAnswer(memcached_st* connection) {
   const char* const key = "polyref";
   const size_t length = 7;
-  if (memcached_failed(memcached_mget(connection, &key, &length, 1)))
-    return false;
-  memcached_return_t status = MEMCACHED_SUCCESS;
+  memcached_return_t status = memcached_mget(connection, &key, &length, 1);
+  if (memcached_failed(status)) return status;
   memcached_result_st result;
   memcached_result_create(connection, &result);
   while (memcached_fetch_result(connection, &result, &status) != nullptr) {
   }
   memcached_result_free(&result);
-  return status == MEMCACHED_END || status == MEMCACHED_NOTFOUND;
+  return status;
 }
 
 time_t Seconds(absl::Duration expiry) {
@@ -158,7 +165,7 @@ MemcachedState MemcachedRing::Connection(const MemcachedServer& server) const {
   return state;
 }
 
-MemcachedState MemcachedRing::Take(int index) {
+MemcachedRing::Taken MemcachedRing::Take(int index) {
   Server& server = *servers_[static_cast<size_t>(index)];
   int64_t down_until = server.down_until.load();
   if (down_until != 0) {
@@ -166,15 +173,25 @@ MemcachedState MemcachedRing::Take(int index) {
     const int64_t tried_until = now + absl::ToInt64Nanoseconds(timeout_);
     if (now < down_until ||
         !server.down_until.compare_exchange_strong(down_until, tried_until))
-      return nullptr;
+      return {};
   }
   {
     const MutexLock lock(server.mutex);
     if (!server.idle.empty()) {
-      MemcachedState connection = std::move(server.idle.back());
+      Taken taken{.connection = std::move(server.idle.back()), .is_used = true};
       server.idle.pop_back();
-      return connection;
+      return taken;
     }
+  }
+  return {.connection = Connection(server.options)};
+}
+
+MemcachedState MemcachedRing::Replace(int index) {
+  Server& server = *servers_[static_cast<size_t>(index)];
+  std::vector<MemcachedState> idle;
+  {
+    const MutexLock lock(server.mutex);
+    idle.swap(server.idle);
   }
   return Connection(server.options);
 }
@@ -208,83 +225,136 @@ void MemcachedRing::Drain() {
       const MutexLock lock(at.mutex);
       idle.swap(at.idle);
     }
-    // The answer to a question comes after all that was said before.
+    // The answer to a question comes after all that was said before. Those that
+    // were closed are of no use.
     for (MemcachedState& connection : idle) {
-      if (!IsAnswered(connection.get())) {
+      const memcached_return_t status = AwaitAnswer(connection.get());
+      if (IsGood(status)) {
+        Give(server, std::move(connection));
+      } else if (status == MEMCACHED_TIMEOUT) {
         MarkDown(server);
         break;
       }
-      Give(server, std::move(connection));
     }
   }
 }
 
 MemcachedTalk::MemcachedTalk(MemcachedRing& ring)
-    : ring_(ring),
-      connections_(static_cast<size_t>(ring.size())),
-      failed_(static_cast<size_t>(ring.size()), 0) {}
+    : ring_(ring), lines_(static_cast<size_t>(ring.size())) {}
 
 MemcachedTalk::~MemcachedTalk() {
-  for (size_t i = 0; i < connections_.size(); ++i) {
-    if (connections_[i] != nullptr)
-      ring_.Give(static_cast<int>(i), std::move(connections_[i]));
+  for (size_t i = 0; i < lines_.size(); ++i) {
+    if (lines_[i].connection != nullptr)
+      ring_.Give(static_cast<int>(i), std::move(lines_[i].connection));
   }
 }
 
 bool MemcachedTalk::ok(int server) const {
-  return !failed_[static_cast<size_t>(server)];
+  return !lines_[static_cast<size_t>(server)].has_failed;
 }
 
 memcached_st* MemcachedTalk::At(int server) {
-  if (!ok(server)) return nullptr;
-  MemcachedState& connection = connections_[static_cast<size_t>(server)];
-  if (connection == nullptr) connection = ring_.Take(server);
-  if (connection == nullptr) failed_[static_cast<size_t>(server)] = 1;
-  return connection.get();
+  Line& to = line(server);
+  if (to.has_failed) return nullptr;
+  if (to.connection == nullptr) {
+    MemcachedRing::Taken taken = ring_.Take(server);
+    to.connection = std::move(taken.connection);
+    to.may_repeat = taken.is_used;
+    to.has_failed = to.connection == nullptr;
+  }
+  return to.connection.get();
+}
+
+void MemcachedTalk::Say(int server, size_t bytes, Order order) {
+  memcached_st* const at = At(server);
+  if (at == nullptr) return;
+  const memcached_return_t status = order(at);
+  Line& to = line(server);
+  if (to.may_repeat) {
+    to.said.push_back(std::move(order));
+    to.said_bytes += bytes;
+    if (to.said_bytes > kMaxRepeatedBytes) EndRepeating(server);
+  }
+  Check(server, status);
 }
 
 void MemcachedTalk::Check(int server, memcached_return_t status) {
-  if (memcached_failed(status) && status != MEMCACHED_NOTFOUND) Fail(server);
+  if (!IsGood(status) && !Repeat(server, status)) Fail(server);
+}
+
+bool MemcachedTalk::Repeat(int server, memcached_return_t status) {
+  Line& to = line(server);
+  if (!to.may_repeat || status == MEMCACHED_TIMEOUT) return false;
+  const std::vector<Order> said = std::move(to.said);
+  EndRepeating(server);
+  to.connection = ring_.Replace(server);
+  return std::all_of(said.begin(), said.end(), [&](const Order& order) {
+    return IsGood(order(to.connection.get()));
+  });
+}
+
+void MemcachedTalk::EndRepeating(int server) {
+  line(server).may_repeat = false;
+  line(server).said.clear();
 }
 
 void MemcachedTalk::Fail(int server) {
-  const size_t i = static_cast<size_t>(server);
-  failed_[i] = 1;
-  connections_[i] = nullptr;
+  EndRepeating(server);
+  line(server).has_failed = true;
+  line(server).connection = nullptr;
   ring_.MarkDown(server);
 }
 
 void MemcachedTalk::Set(int server, std::string_view key,
                         std::string_view value, absl::Duration expiry) {
-  if (memcached_st* at = At(server))
-    Check(server, memcached_set(at, key.data(), key.size(), value.data(),
-                                value.size(), Seconds(expiry), 0));
+  Say(server, key.size() + value.size(),
+      [key = std::string(key), value = std::string(value),
+       expiry](memcached_st* at) {
+        return memcached_set(at, key.data(), key.size(), value.data(),
+                             value.size(), Seconds(expiry), 0);
+      });
+}
+
+void MemcachedTalk::SetNew(int server, std::string_view key,
+                           std::string (*value)()) {
+  Say(server, key.size(), [key = std::string(key), value](memcached_st* at) {
+    const std::string bytes = value();
+    return memcached_set(at, key.data(), key.size(), bytes.data(), bytes.size(),
+                         0, 0);
+  });
 }
 
 void MemcachedTalk::Add(int server, std::string_view key,
                         std::string_view value, absl::Duration expiry) {
-  if (memcached_st* at = At(server))
-    Check(server, memcached_add(at, key.data(), key.size(), value.data(),
-                                value.size(), Seconds(expiry), 0));
+  Say(server, key.size() + value.size(),
+      [key = std::string(key), value = std::string(value),
+       expiry](memcached_st* at) {
+        return memcached_add(at, key.data(), key.size(), value.data(),
+                             value.size(), Seconds(expiry), 0);
+      });
 }
 
 void MemcachedTalk::Cas(int server, std::string_view key,
                         std::string_view value, absl::Duration expiry,
                         uint64_t cas) {
-  if (memcached_st* at = At(server))
-    Check(server, memcached_cas(at, key.data(), key.size(), value.data(),
-                                value.size(), Seconds(expiry), 0, cas));
+  Say(server, key.size() + value.size(),
+      [key = std::string(key), value = std::string(value), expiry,
+       cas](memcached_st* at) {
+        return memcached_cas(at, key.data(), key.size(), value.data(),
+                             value.size(), Seconds(expiry), 0, cas);
+      });
 }
 
 void MemcachedTalk::Delete(int server, std::string_view key) {
-  if (memcached_st* at = At(server))
-    Check(server, memcached_delete(at, key.data(), key.size(), 0));
+  Say(server, key.size(), [key = std::string(key)](memcached_st* at) {
+    return memcached_delete(at, key.data(), key.size(), 0);
+  });
 }
 
 void MemcachedTalk::Fetch(
     const std::vector<Request>& requests,
     const std::function<void(size_t i, const Found& found)>& found) {
-  std::vector<Asked> servers(connections_.size());
+  std::vector<Asked> servers(lines_.size());
   size_t most = 0;
   for (size_t i = 0; i < requests.size(); ++i) {
     const std::string& key = requests[i].key;
@@ -305,31 +375,39 @@ void MemcachedTalk::Fetch(
 void MemcachedTalk::Ask(int server, const Asked& asked, size_t first) {
   if (first >= asked.keys.size()) return;
   const size_t count = std::min(kMaxKeysOfALine, asked.keys.size() - first);
-  if (memcached_st* at = At(server))
-    Check(server,
-          memcached_mget(at, &asked.keys[first], &asked.lengths[first], count));
+  // It is listened to, and never said again, before `asked` goes.
+  Say(server, 0, [&asked, first, count](memcached_st* at) {
+    return memcached_mget(at, &asked.keys[first], &asked.lengths[first], count);
+  });
 }
 
 void MemcachedTalk::Listen(
     int server, const Asked& asked, size_t first,
     const std::function<void(size_t i, const Found& found)>& found) {
-  if (first >= asked.keys.size() || !ok(server)) return;
-  memcached_st* const at = At(server);
-  memcached_return_t status = MEMCACHED_SUCCESS;
-  memcached_result_st result;
-  memcached_result_create(at, &result);
-  while (memcached_fetch_result(at, &result, &status) != nullptr) {
-    const absl::string_view key(memcached_result_key_value(&result),
-                                memcached_result_key_length(&result));
-    const auto position = asked.positions.find(key);
-    if (position == asked.positions.end()) continue;
-    found(position->second, {.value = {memcached_result_value(&result),
-                                       memcached_result_length(&result)},
-                             .cas = memcached_result_cas(&result)});
+  if (first >= asked.keys.size()) return;
+  // Twice at most: there is one repetition.
+  for (bool is_answered = false; !is_answered && ok(server);) {
+    memcached_st* const at = At(server);
+    memcached_return_t status = MEMCACHED_SUCCESS;
+    memcached_result_st result;
+    memcached_result_create(at, &result);
+    while (memcached_fetch_result(at, &result, &status) != nullptr) {
+      EndRepeating(server);
+      const absl::string_view key(memcached_result_key_value(&result),
+                                  memcached_result_key_length(&result));
+      const auto position = asked.positions.find(key);
+      if (position == asked.positions.end()) continue;
+      found(position->second, {.value = {memcached_result_value(&result),
+                                         memcached_result_length(&result)},
+                               .cas = memcached_result_cas(&result)});
+    }
+    memcached_result_free(&result);
+    is_answered = IsGood(status);
+    Check(server, status);
   }
-  memcached_result_free(&result);
-  if (status != MEMCACHED_END) Check(server, status);
-  if (ok(server)) ring_.MarkUp(server);
+  if (!ok(server)) return;
+  EndRepeating(server);
+  ring_.MarkUp(server);
 }
 
 }  // namespace polyref::cache_internal

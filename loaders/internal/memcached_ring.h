@@ -11,6 +11,10 @@
 // waits for no answer but that of Fetch, which comes after all that was said
 // before: if a server is still ok() then, it has done all of that.
 //
+// A connection that an earlier talk has used may have been closed meanwhile:
+// where one fails before any answer, but not by taking too long, all is said
+// once more, over a new one. So whatever is said may be done twice.
+//
 // A server that fails, by an error or by not answering in time, is not ok() for
 // the rest of the talk; nothing more is said to it, and in new talks not before
 // `retry_after` is over. Then one talk tries it, and others leave it alone
@@ -88,8 +92,13 @@ class MemcachedRing {
   explicit MemcachedRing(const MemcachedOptions& options);
 
   MemcachedState Connection(const MemcachedServer& server) const;
-  // Null if the server is down.
-  MemcachedState Take(int server);
+  struct Taken {
+    MemcachedState connection;  // null: the server is down
+    bool is_used = false;       // by an earlier talk
+  };
+  Taken Take(int server);
+  // In place of one that was closed, as those that are idle probably are.
+  MemcachedState Replace(int server);
   void Give(int server, MemcachedState connection);
   void MarkDown(int server);
   // It has answered.
@@ -122,6 +131,9 @@ class MemcachedTalk {
   void Cas(int server, std::string_view key, std::string_view value,
            absl::Duration expiry, uint64_t cas);
   void Delete(int server, std::string_view key);
+  // Set of a value that must not come back once another one has taken its
+  // place: if it is said twice, then with two values. Never expires.
+  void SetNew(int server, std::string_view key, std::string (*value)());
 
   struct Request {
     int server;
@@ -146,18 +158,33 @@ class MemcachedTalk {
     absl::flat_hash_map<absl::string_view, size_t> positions;
   };
 
+  using Order = std::function<memcached_return_t(memcached_st*)>;
+  struct Line {
+    MemcachedState connection = nullptr;  // null: not yet
+    bool has_failed = false;
+    // What to say once more if need be; `said` is empty if not.
+    bool may_repeat = false;
+    std::vector<Order> said = {};
+    size_t said_bytes = 0;
+  };
+
+  Line& line(int server) { return lines_[static_cast<size_t>(server)]; }
   // Null if the server is not ok.
   memcached_st* At(int server);
+  // Of so many bytes.
+  void Say(int server, size_t bytes, Order order);
   // One line of keys from `first` on, if there are so many, and its answer.
   void Ask(int server, const Asked& asked, size_t first);
   void Listen(int server, const Asked& asked, size_t first,
               const std::function<void(size_t i, const Found& found)>& found);
   void Check(int server, memcached_return_t status);
+  // Whether all that was said is said once more.
+  bool Repeat(int server, memcached_return_t status);
+  void EndRepeating(int server);
   void Fail(int server);
 
   MemcachedRing& ring_;
-  std::vector<MemcachedState> connections_;  // by server; null: not yet
-  std::vector<char> failed_;                 // by server
+  std::vector<Line> lines_;  // by server
 };
 
 }  // namespace polyref::cache_internal

@@ -3,12 +3,16 @@
 #include "polyref/loaders/memcached_tier.h"
 
 #include <array>
+#include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <stdexcept>
+#include <stop_token>
 #include <string>
 #include <thread>
 #include <utility>
@@ -102,15 +106,20 @@ class OtherSchema : public Schema {
   }
 };
 
-// Lets the test act when the database has answered, before anyone else knows.
+// Lets the test act when the database has answered, before anyone else knows,
+// and fail single keys and lists.
 class InterruptedSource : public Source {
  public:
   explicit InterruptedSource(Source& db) : db_(db) {}
 
   // Once.
   void WhenAnswered(std::function<void()> act) { act_ = std::move(act); }
+  // These rows, and the lists of these parents.
+  void FailKeys(std::set<ObjectKey> keys) { failing_ = std::move(keys); }
 
   void Load(Wave wave) override {
+    deadline_ = wave.deadline;
+    can_be_cancelled_ = wave.cancel.stop_possible();
     SubWave all;
     for (LoadBatch& batch : wave.loads) {
       const ContentType& type = batch.content_type();
@@ -118,8 +127,15 @@ class InterruptedSource : public Source {
       all.Add(type, std::move(keys),
               [this, batch = std::move(batch)](LoadAnswer answer) mutable {
                 Act();
-                for (ObjectPtr& row : answer.rows)
-                  batch.PutObject(std::move(row));
+                const ContentType& type = batch.content_type();
+                for (ObjectPtr& row : answer.rows) {
+                  const ObjectKey key = type.KeyOf(row.get());
+                  if (failing_.contains(key)) {
+                    batch.Fail(key, absl::AbortedError("mouldy"));
+                  } else {
+                    batch.PutObject(std::move(row));
+                  }
+                }
                 std::move(batch).Finish(answer.status);
               });
     }
@@ -129,6 +145,13 @@ class InterruptedSource : public Source {
       all.Add(request, std::move(parents),
               [this, batch = std::move(batch)](ListAnswer answer) mutable {
                 Act();
+                const ListParents& farms = batch.parents()[0];
+                for (size_t i = 0; i < farms.keys.size(); ++i) {
+                  if (!failing_.contains(farms.keys[i])) continue;
+                  batch.Fail({farms.type->id(), farms.keys[i]},
+                             absl::AbortedError("mouldy"));
+                  answer = {};
+                }
                 for (ObjectPtr& row : answer.rows)
                   batch.PutObject(std::move(row));
                 for (const auto& [parent, count] : answer.counts)
@@ -139,6 +162,10 @@ class InterruptedSource : public Source {
     std::move(all).Load(db_);
   }
 
+  // Of the last wave.
+  absl::Time deadline() const { return deadline_; }
+  bool can_be_cancelled() const { return can_be_cancelled_; }
+
  private:
   void Act() {
     const auto act = std::exchange(act_, nullptr);
@@ -147,6 +174,9 @@ class InterruptedSource : public Source {
 
   Source& db_;
   std::function<void()> act_;
+  std::set<ObjectKey> failing_;
+  absl::Time deadline_;
+  bool can_be_cancelled_ = false;
 };
 
 class ThrowingSource : public Source {
@@ -645,6 +675,95 @@ TEST_F(MemcachedTierTest, FailedLoadGivesItsLeaseBack) {
   EXPECT_EQ(second.total().sets, 1);
 }
 
+TEST_F(MemcachedTierTest, RowThatFailedIsNotSharedAsMissing) {
+  InterruptedSource source(db_);
+  source.FailKeys({1});
+  Process first = NewProcess(schema_, source);
+  EXPECT_THAT(Varieties(first, 1, 2), ElementsAre("load_error", "old"));
+  EXPECT_EQ(first.total().sets, 1);
+  Process second = NewProcess();
+  EXPECT_THAT(Varieties(second, 1, 2), ElementsAre("old", "old"));
+  // Its lease was given back.
+  EXPECT_EQ(second.total().leased, 0);
+  EXPECT_EQ(second.total().sets, 1);
+}
+
+TEST_F(MemcachedTierTest, ListThatFailedIsNotSharedAsEmpty) {
+  InterruptedSource source(db_);
+  source.FailKeys({1});
+  Process first = NewProcess(schema_, source);
+  EXPECT_EQ(Count(first), -1);
+  EXPECT_EQ(ApplesOfHill(first), "of -1");
+  EXPECT_EQ(first.total().sets, 0);
+  Process second = NewProcess();
+  EXPECT_EQ(Count(second), 20);
+  EXPECT_EQ(ApplesOfHill(second), "2 4 6 of 20");
+}
+
+TEST_F(MemcachedTierTest, ListBatchThatFailedIsNotSharedAsEmpty) {
+  db_.Fail<Apple>(absl::UnavailableError("down"));
+  Process first = NewProcess();
+  EXPECT_EQ(ApplesOfHill(first), "of -1");
+  EXPECT_EQ(first.total().sets, 0);
+  db_.Fail<Apple>(absl::OkStatus());
+  Process second = NewProcess();
+  EXPECT_EQ(ApplesOfHill(second), "2 4 6 of 20");
+}
+
+TEST_F(MemcachedTierTest, SourceIsToldWhenTheWaveEnds) {
+  InterruptedSource source(db_);
+  Process process = NewProcess(schema_, source);
+  const std::stop_source stop;
+  Wave wave;
+  wave.deadline = absl::Now() + absl::Hours(1);
+  wave.cancel = stop.get_token();
+  SubWave ask(wave);
+  KeyList keys(KeyKind::kInt64);
+  keys.Add(1);
+  size_t rows = 0;
+  ask.Add(*schema_.Find<Apple>(), std::move(keys),
+          [&](LoadAnswer answer) { rows = answer.rows.size(); });
+  std::move(ask).Load(*process.tier);
+  EXPECT_EQ(rows, 1);
+  EXPECT_EQ(source.deadline(), wave.deadline);
+  EXPECT_TRUE(source.can_be_cancelled());
+}
+
+TEST_F(MemcachedTierTest, BatchesAreCutAsTheSourceWantsThem) {
+  db_.SetLimits<Apple>({.max_keys = 7, .sorted_keys = true});
+  Process process = NewProcess();
+  const BatchLimits limits = process.tier->limits(*schema_.Find<Apple>());
+  EXPECT_EQ(limits.max_keys, 7);
+  EXPECT_TRUE(limits.sorted_keys);
+}
+
+TEST_F(MemcachedTierTest, ValuesExpireAsTheOptionsSay) {
+  options_.expiry = absl::Hours(300);
+  options_.missing_expiry = absl::Hours(200);
+  options_.lease = absl::Hours(100);
+  // Of the only server that has the key; 0: never.
+  const auto hours = [&](const std::string& key) {
+    for (int i = 0; i < kServers; ++i) {
+      const std::string answer =
+          Server(i).Ask("mg " + options_.prefix + key + " t\r\nmn");
+      if (answer.starts_with("HD t-1")) return 0.0;
+      if (answer.starts_with("HD t")) return std::stod(answer.substr(4)) / 3600;
+    }
+    return -1.0;
+  };
+  InterruptedSource source(db_);
+  Process process = NewProcess(schema_, source);
+  double leased = -1;
+  source.WhenAnswered([&] { leased = hours("shop.apple:1"); });
+  Varieties(process, 1, 1);
+  Varieties(process, 99, 99);
+  // Time goes on while the test runs.
+  EXPECT_NEAR(leased, 100, 1);
+  EXPECT_NEAR(hours("shop.apple:1"), 300, 1);
+  EXPECT_NEAR(hours("shop.apple:99"), 200, 1);
+  EXPECT_EQ(hours("!row:shop.apple"), 0);
+}
+
 TEST_F(MemcachedTierTest, ThrowingSourceFailsTheLoadWithItsText) {
   ThrowingSource source;
   Process process = NewProcess(schema_, source);
@@ -893,23 +1012,44 @@ TEST_F(MemcachedTierTest, ProcessThatOnlyTellsPaysItsDebtsWithTheNextChange) {
 }
 
 TEST_F(MemcachedTierTest, ThreadsShareATier) {
+  constexpr int kRounds = 30;
   Process process = NewProcess();
+  Process other = NewProcess();
+  for (int64_t id = 1; id <= 40; ++id) AddApple(id, "0", 1);
+  std::atomic<int> told{0};
   std::vector<std::thread> threads;
-  for (int i = 0; i < 4; ++i) {
-    threads.emplace_back([&, i] {
-      for (int64_t round = 0; round < 10; ++round) {
-        EXPECT_EQ(Varieties(process, 1, 40), Times(40, "old"));
-        if (i == 0) {
-          EXPECT_TRUE(process.listener->TypeChanged("shop.apple").ok());
-        } else {
-          EXPECT_TRUE(process.listener
-                          ->Changed("shop.apple", std::vector<ObjectKey>{round})
-                          .ok());
-        }
+  // What is read is never older than what the process was told before.
+  for (int i = 0; i < 3; ++i) {
+    threads.emplace_back([&] {
+      for (int round = 0; round < kRounds; ++round) {
+        const int oldest = told.load();
+        for (const std::string& variety : Varieties(process, 1, 40))
+          EXPECT_GE(std::stoi(variety), oldest);
       }
     });
   }
+  threads.emplace_back([&] {
+    for (int round = 0; round < kRounds; ++round) {
+      other.cache->InvalidateAll();
+      Varieties(other, 1, 40);
+    }
+  });
+  threads.emplace_back([&] {
+    std::vector<ObjectKey> all;
+    for (int64_t id = 1; id <= 40; ++id) all.emplace_back(id);
+    for (int round = 1; round <= kRounds; ++round) {
+      for (int64_t id = 1; id <= 40; ++id)
+        AddApple(id, std::to_string(round), 1);
+      EXPECT_TRUE((round % 2 == 0
+                       ? process.listener->TypeChanged("shop.apple")
+                       : process.listener->Changed("shop.apple", all))
+                      .ok());
+      told = round;
+    }
+  });
   for (std::thread& thread : threads) thread.join();
+  Process last = NewProcess();
+  EXPECT_EQ(Varieties(last, 1, 40), Times(40, std::to_string(kRounds)));
 }
 
 TEST_F(MemcachedTierTest, OptionsAreChecked) {

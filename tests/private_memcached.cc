@@ -156,8 +156,8 @@ std::string PrivateMemcached::Ask(const std::string& command) const {
   std::string answer;
   char buffer[4096];
   const auto is_whole = [&] {
-    for (const char* end :
-         {"END\r\n", "OK\r\n", "STORED\r\n", "DELETED\r\n", "NOT_FOUND\r\n"}) {
+    for (const char* end : {"END\r\n", "OK\r\n", "STORED\r\n", "DELETED\r\n",
+                            "NOT_FOUND\r\n", "MN\r\n"}) {
       if (answer.ends_with(end)) return true;
     }
     return false;

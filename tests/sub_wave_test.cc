@@ -134,6 +134,43 @@ TEST_F(SubWaveTest, ListsAreAnswered) {
   EXPECT_THAT(log_, ElementsAre("1 rows, 0 counts", "0 rows, 1 counts"));
 }
 
+TEST_F(SubWaveTest, BatchThatFailedHasNothing) {
+  const ContentType& farm = *schema_.Find<Farm>();
+  FunctionSource source([&](Wave wave) {
+    wave.loads[0].Put(Apple{.id = 1});
+    wave.loads[0].Absent(2);
+    wave.loads[0].Fail(3, absl::AbortedError("mouldy"));
+    std::move(wave.loads[0]).Finish(absl::UnavailableError("down"));
+    wave.lists[0].Put(Apple{.id = 1});
+    wave.lists[0].PutCount({farm.id(), 7}, 3);
+    wave.lists[0].Fail({farm.id(), 8}, absl::AbortedError("mouldy"));
+    std::move(wave.lists[0]).Finish(absl::UnavailableError("down"));
+  });
+  SubWave wave;
+  wave.Add(apple(), Keys({1, 2, 3}), [&](LoadAnswer answer) {
+    EXPECT_EQ(answer.status.message(), "down");
+    EXPECT_THAT(answer.rows, IsEmpty());
+    EXPECT_THAT(answer.absent, IsEmpty());
+    EXPECT_THAT(answer.failed, IsEmpty());
+    log_.emplace_back("keys");
+  });
+  const ListRequest request = {.child = &apple(),
+                               .reference = apple().FindRelation("farm"),
+                               .first = 0,
+                               .order = ListOrder(apple()),
+                               .where = {},
+                               .count_only = true};
+  wave.Add(request, {{&farm, Keys({7, 8})}}, [&](ListAnswer answer) {
+    EXPECT_EQ(answer.status.message(), "down");
+    EXPECT_THAT(answer.rows, IsEmpty());
+    EXPECT_THAT(answer.counts, IsEmpty());
+    EXPECT_THAT(answer.failed, IsEmpty());
+    log_.emplace_back("lists");
+  });
+  std::move(wave).Load(source);
+  EXPECT_THAT(log_, ElementsAre("keys", "lists"));
+}
+
 TEST_F(SubWaveTest, BatchWithoutAnswerFails) {
   FunctionSource source([](Wave) {});
   SubWave wave;

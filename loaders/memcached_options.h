@@ -12,7 +12,8 @@
 namespace polyref {
 
 struct MemcachedServer {
-  // "host:port", "host" for port 11211, or "/path" of a unix socket. Nobody is
+  // "host:port", "host" for port 11211, or "/path" of a unix socket. A host is
+  // a name or an IPv4 address; one with an IPv6 address needs a name. Nobody is
   // asked whether it is there: if it is not, that shows in MemcachedStats.
   std::string address;
   // Its share of the keys, beside those of the others.

@@ -1063,6 +1063,15 @@ TEST_F(MemcachedTierTest, OptionsAreChecked) {
               HasSubstr("at least one"));
   EXPECT_THAT(error([](auto& o) { o.servers = {{"cache:port"}}; }),
               HasSubstr("'cache:port' is no memcached server"));
+  for (const std::string address :
+       {"::1", "[::1]:11211", "[::1]", "a:b:5", "two words", "cache1 :11211",
+        ":11211", "cache1:", "cache1:70000", "cache1/path"})
+    EXPECT_THAT(error([&](auto& o) { o.servers = {{address}}; }),
+                HasSubstr("'" + address + "' is no memcached server"));
+  EXPECT_EQ(error([](auto& o) {
+              o.servers = {{"cache1"}, {"10.0.0.1:11212"}, {"/run/a b:c"}};
+            }),
+            "");
   EXPECT_THAT(error([](auto& o) { o.servers[0].weight = 0; }),
               HasSubstr("has no weight"));
   EXPECT_THAT(error([](auto& o) { o.prefix = "two words"; }),

@@ -38,11 +38,15 @@ struct Host {
   uint16_t port = MEMCACHED_DEFAULT_PORT;
 };
 
+// No part of the name of a host, or of an IPv4 address.
+constexpr std::string_view kNotInNames = ":[]/ \t\r\n";
+
 // Empty name: it is no address.
 Host HostOf(const std::string& address) {
   const size_t colon = address.rfind(':');
-  if (colon == address.npos) return {.name = address};
   Host host{.name = address.substr(0, colon)};
+  if (host.name.find_first_of(kNotInNames) != host.name.npos) return {};
+  if (colon == address.npos) return host;
   const char* const end = address.data() + address.size();
   const auto [stop, error] =
       std::from_chars(address.data() + colon + 1, end, host.port);
@@ -89,8 +93,10 @@ absl::Status Check(const MemcachedOptions& options) {
   for (const MemcachedServer& server : options.servers) {
     if (server.address.empty() ||
         (!IsSocketPath(server.address) && HostOf(server.address).name.empty()))
-      return InvalidArgument("'", server.address, "' is no memcached server: ",
-                             "\"host:port\", \"host\" or \"/path\" is");
+      return InvalidArgument(
+          "'", server.address, "' is no memcached server: ",
+          "\"host:port\", \"host\" or \"/path\" is; an IPv6 ",
+          "address needs a name");
     if (server.weight == 0)
       return InvalidArgument("the memcached server ", server.address,
                              " has no weight: 1 or more is accepted");

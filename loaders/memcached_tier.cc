@@ -109,6 +109,10 @@ struct Item {
   std::string key;    // in the tier
   int server;
   size_t stamp;  // which of the lookup's
+  // Others with the same key, which is asked for once: lists with conditions
+  // that have the same SQL. Empty but for the first of them.
+  std::vector<size_t> twins = {};
+  bool is_twin = false;  // but not the first
   bool is_there = false;
   uint64_t cas = 0;
   OpenedRow row = {.outcome = Opened::kDamaged,
@@ -257,8 +261,14 @@ class MemcachedTier::Impl::Lookup {
       stamps_.push_back(
           {.type = item.type, .of_lists = item.is_list, .server = item.server});
     item.stamp = it->second;
+    const size_t number = items_.size();
+    if (item.is_list) {
+      const auto [first, is_first] = lists_.try_emplace(item.key, number);
+      if (!is_first) items_[first->second].twins.push_back(number);
+      item.is_twin = !is_first;
+    }
     items_.push_back(std::move(item));
-    return items_.size() - 1;
+    return number;
   }
 
   void Fetch(MemcachedTalk& talk) {
@@ -269,13 +279,20 @@ class MemcachedTier::Impl::Lookup {
     requests.reserve(stamps_.size() + items_.size());
     for (const Stamp& stamp : stamps_)
       requests.push_back({stamp.server, stamp.key()});
-    for (const Item& item : items_) requests.push_back({item.server, item.key});
+    std::vector<size_t> items;  // those that are asked for
+    for (size_t i = 0; i < items_.size(); ++i) {
+      if (items_[i].is_twin) continue;
+      items.push_back(i);
+      requests.push_back({items_[i].server, items_[i].key});
+    }
     talk.Fetch(requests, [&](size_t i, const MemcachedTalk::Found& found) {
       if (i < stamps_.size()) {
         stamps_[i].is_there = true;
         stamps_[i].number = NumberOf(SealedKind::kStamp, found.value);
       } else {
-        Open(items_[i - stamps_.size()], found);
+        Item& item = items_[items[i - stamps_.size()]];
+        Open(item, found);
+        for (const size_t twin : item.twins) Open(items_[twin], found);
       }
     });
     tier_.Settle(debts, talk);
@@ -385,6 +402,7 @@ class MemcachedTier::Impl::Lookup {
   std::vector<Item> items_;
   std::vector<Stamp> stamps_;
   absl::flat_hash_map<StampName, size_t> stamp_numbers_;
+  absl::flat_hash_map<std::string, size_t> lists_;  // by key: the first item
 };
 
 void MemcachedTier::Impl::Load(Wave wave) {

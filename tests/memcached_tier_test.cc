@@ -505,6 +505,29 @@ TEST_F(MemcachedTierTest, ConditionsAreSharedByTheirSql) {
   EXPECT_EQ(asks(older_than(340, "")), Asked(3, 0));
 }
 
+TEST_F(MemcachedTierTest, ListThatIsAskedForTwiceIsSharedTwice) {
+  const auto ripe = [](std::string name) {
+    return Condition::On<Apple>(
+        std::move(name), [](const Apple& apple) { return apple.days > 300; },
+        {.sql = "days > 300"});
+  };
+  Prefetch what{"apples{where=ripe;as=some}", "apples{where=sweet;as=others}"};
+  what.With(ripe("ripe")).With(ripe("sweet"));
+  const std::vector<Farm> farms = {{1, "Hill"}};
+  for (const int64_t hits : {0, 2}) {
+    Process process = NewProcess();
+    Session session = process.cache->NewSession();
+    db_.ClearLog();
+    ASSERT_TRUE(session.Prefetch(farms, what).ok());
+    process.tier->Drain();
+    EXPECT_THAT(session.GetAll(farms[0], &Farm::apples, "some"), SizeIs(5));
+    EXPECT_THAT(session.GetAll(farms[0], &Farm::apples, "others"), SizeIs(5));
+    EXPECT_EQ(process.total().list_hits, hits);
+    EXPECT_EQ(process.total().misses, 2 - hits);
+    EXPECT_EQ(db_.waves(), hits == 0 ? 1 : 0);
+  }
+}
+
 TEST_F(MemcachedTierTest, ChangesReachTheTierBeforeTheCache) {
   Process first = NewProcess();
   Process second = NewProcess();

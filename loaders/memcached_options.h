@@ -23,15 +23,19 @@ struct MemcachedServer {
 // Times are rounded up to whole seconds, but for `timeout` and `retry_after`.
 struct MemcachedOptions {
   // At least one. Every process names the same servers, by the same addresses
-  // and weights; their order does not matter.
+  // and weights; their order does not matter. One that was taken out is put
+  // back restarted, or after `expiry`.
   std::vector<MemcachedServer> servers = {};
 
   // Before every key: what else is on these servers has another. At most 100
   // printable ASCII characters without spaces. Processes whose databases differ
-  // need different ones.
+  // need different ones, and so do those whose sources have different
+  // statements.
   std::string prefix = "polyref:";
 
-  // How long a row or a list is kept at most, from a second to 30 days.
+  // How long a row or a list is kept at most, from a second to 30 days. What no
+  // feed tells of is as old as this and the cache's time to live together, at
+  // most.
   absl::Duration expiry = absl::Hours(1);
   // The same for "there is no such row". Zero: that is not shared.
   absl::Duration missing_expiry = absl::Minutes(1);

@@ -57,6 +57,20 @@
 //    could not tell when it ended, nobody tells: if all that knew have ended,
 //    values may be as old as `expiry`.
 //
+// ---- What to set ----
+//
+//  - MemcachedOptions::expiry with TypeOptions::time_to_live: the cache can't
+//    tell how old a value is that the tier gives it, and counts from then on.
+//    What no feed tells of may be as old as both together; so set `expiry` to
+//    what is left of the age that you accept.
+//  - MemcachedOptions::prefix, anew, when the custom statements of a source
+//    change (an extra WHERE, expressions in place of columns): the schema does
+//    not describe them, and programs with both would share their rows.
+//  - MemcachedOptions::servers: a server that is taken out of the list hears of
+//    no changes. Before it is put back, restart it, or wait for `expiry`. And
+//    change the list of all processes at once: those with different lists tell
+//    different servers of the same change.
+//
 // Cost: one round trip for what is there, for each 1,000 keys of a server; one
 // more, and two small messages for each key, for what is not. Thread-safe.
 // Borrows the schema and the source, and must outlive the caches on it, and

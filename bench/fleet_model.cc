@@ -35,6 +35,10 @@ class Recent {
     Link(object);
     ++size_;
   }
+  void Shrink(int64_t capacity) {
+    capacity_ = capacity;
+    while (size_ > capacity_) Erase(previous_[end_]);
+  }
   void Erase(size_t object) {
     if (!Contains(object)) return;
     Unlink(object);
@@ -90,6 +94,7 @@ class Fleet {
       : options_(options),
         zipf_(options.objects, options.seed),
         tier_(options.objects, options.tier_objects),
+        is_down_(static_cast<size_t>(options.objects)),
         caches_(static_cast<size_t>(options.processes),
                 Recent(options.objects, options.local_objects)) {
     if (!options.tier_begins_full) return;
@@ -100,9 +105,16 @@ class Fleet {
   FleetFigures Run() {
     for (int64_t i = 0; i < options_.warm_up; ++i) Round();
     figures_ = {};
-    for (int64_t i = 0; i < options_.objects * options_.lost_percent / 100; ++i)
-      // Servers have their share of popular objects as of others.
-      tier_.Erase(static_cast<size_t>(i * 100 / options_.lost_percent));
+    const int64_t lost = options_.objects * options_.lost_percent / 100;
+    for (int64_t i = 0; i < lost; ++i) {
+      const size_t object =
+          static_cast<size_t>(i * 100 / options_.lost_percent);
+      tier_.Erase(object);
+      is_down_[object] = options_.lost_is_down;
+    }
+    // The others have no more room than before.
+    if (options_.lost_is_down)
+      tier_.Shrink(options_.tier_objects * (100 - options_.lost_percent) / 100);
     for (int64_t i = 0; i < options_.rounds; ++i) Round();
     return figures_;
   }
@@ -111,7 +123,9 @@ class Fleet {
   void Round() {
     stored_.clear();
     for (Recent& cache : caches_) ReadPage(cache);
-    for (const size_t object : stored_) tier_.Insert(object);
+    for (const size_t object : stored_) {
+      if (!is_down_[object]) tier_.Insert(object);
+    }
     const int64_t reads = options_.processes * options_.page_reads;
     figures_.reads += reads;
     writes_due_ += reads * options_.writes_per_1000_reads;
@@ -144,6 +158,7 @@ class Fleet {
   const FleetOptions options_;
   Zipf zipf_;
   Recent tier_;
+  std::vector<char> is_down_;  // by object: the server that would have it
   std::vector<Recent> caches_;
   std::vector<size_t> stored_;  // at the end of the round
   int64_t writes_due_ = 0;      // thousandths

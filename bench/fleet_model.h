@@ -30,8 +30,11 @@ struct FleetOptions {
   int64_t rounds = 100;
   // What the tier has at the beginning: the most popular objects, or nothing.
   bool tier_begins_full = false;
-  // How much of the tier is lost after the warm-up, in percent.
+  // How much of the tier is lost after the warm-up, in percent: of popular
+  // objects as of others, the most popular among them. What is lost can be
+  // stored again at once, or not at all while its server is down.
   int64_t lost_percent = 0;
+  bool lost_is_down = false;
   uint64_t seed = 1;
 };
 

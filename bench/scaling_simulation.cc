@@ -8,6 +8,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <limits>
@@ -26,7 +27,9 @@ struct Load {
   // What each bears in a second.
   int64_t database_rows = 20'000;
   int64_t server_commands = 200'000;
-  int64_t changes = 10'000;  // that one process is told
+  // That one process is told: of types that no list is of, and of others.
+  int64_t changes = 59'000;
+  int64_t listed_changes = 5'300;
 };
 
 // So much before anything is counted that the tier is as full as it gets, and
@@ -60,22 +63,29 @@ struct Limit {
   }
   void Print(const char* what) const {
     if (fleet == kNever) {
-      std::printf("  %-34s not up to %lld processes\n", what,
+      std::printf("  %-38s not up to %lld processes\n", what,
                   static_cast<long long>(kFleets.back()));
     } else {
-      std::printf("  %-34s at %lld processes\n", what,
+      std::printf("  %-38s at %lld processes\n", what,
                   static_cast<long long>(fleet));
     }
   }
 };
 
-void PrintSteadyState(const Load& load) {
+using ByFleet = std::array<int64_t, kFleets.size()>;
+
+// Returns the rows of the database by the second, with a tier.
+ByFleet PrintSteadyState(const Load& load) {
+  ByFleet rows_by_fleet{};
+  size_t fleet = 0;
   std::printf(
       "Steady state, by the second\n"
-      "          local   tier | rows of the database | tier commands  changes\n"
-      "processes  hit%%   hit%% | without      with    | of each server  "
-      "told\n");
-  Limit database_alone, database, server, changes;
+      "          local   tier | rows of the database | commands of a server | "
+      "changes\n"
+      "processes  hit%%   hit%% | without      with    |  no lists      lists "
+      "| "
+      "   told\n");
+  Limit database_alone, database, server, server_lists, changes, listed_changes;
   for (const int64_t processes : kFleets) {
     FleetOptions options = Settled(processes);
     const FleetFigures with = SimulateFleet(options);
@@ -88,27 +98,39 @@ void PrintSteadyState(const Load& load) {
     const int64_t alone = per_second(without.database_rows, without);
     const int64_t rows = per_second(with.database_rows, with);
     const int64_t told = per_second(with.writes, with);
-    // A lookup for each miss of a cache; a lease, its lookup and the row for
-    // each miss of the tier; and each process takes out what has changed.
-    const int64_t commands =
-        (per_second(gets + 3 * with.database_rows, with) + told * processes) /
-        load.servers;
-    std::printf("%9lld  %5.1f  %5.1f | %7lld  %8lld    | %14lld  %7lld\n",
-                static_cast<long long>(processes),
-                Percent(with.local_hits, with.reads),
-                Percent(with.tier_hits, gets), static_cast<long long>(alone),
-                static_cast<long long>(rows), static_cast<long long>(commands),
-                static_cast<long long>(told));
+    rows_by_fleet[fleet++] = rows;
+    // A lookup for each miss of a cache, and of a stamp at each server for each
+    // page; a lease, its lookup and the row for each miss of the tier.
+    const int64_t pages =
+        load.reads_per_second * processes / options.page_reads;
+    const int64_t reading =
+        per_second(gets + 3 * with.database_rows, with) / load.servers + pages;
+    // Each process takes out what has changed, and waits until that is done. If
+    // there are lists of that type, each server has a stamp and a question.
+    const int64_t tellings = told * processes;
+    const int64_t commands = reading + 2 * tellings / load.servers;
+    const int64_t lists = reading + tellings / load.servers + 2 * tellings;
+    std::printf(
+        "%9lld  %5.1f  %5.1f | %7lld  %8lld    | %9lld  %9lld | %7lld\n",
+        static_cast<long long>(processes), Percent(with.local_hits, with.reads),
+        Percent(with.tier_hits, gets), static_cast<long long>(alone),
+        static_cast<long long>(rows), static_cast<long long>(commands),
+        static_cast<long long>(lists), static_cast<long long>(told));
     database_alone.See(processes, alone, load.database_rows);
     database.See(processes, rows, load.database_rows);
     server.See(processes, commands, load.server_commands);
+    server_lists.See(processes, lists, load.server_commands);
     changes.See(processes, told, load.changes);
+    listed_changes.See(processes, told, load.listed_changes);
   }
   std::printf("\nToo much (of the sizes above)\n");
   database_alone.Print("for the database, without a tier");
   database.Print("for the database, with a tier");
-  server.Print("for a server of the tier");
-  changes.Print("for a process that is told");
+  server.Print("for a server of the tier, no lists");
+  server_lists.Print("for a server of the tier, lists");
+  changes.Print("for a process that tells, no lists");
+  listed_changes.Print("for a process that tells, lists");
+  return rows_by_fleet;
 }
 
 // Rows of the database in the first pages of each process.
@@ -134,11 +156,11 @@ void PrintColdStart() {
   }
 }
 
-void PrintLostServer(const Load& load) {
+void PrintRestartedServer(const Load& load) {
   constexpr int64_t kPages = 10;
   std::printf(
-      "\nOne of %lld servers is lost: rows of the database in the next %lld "
-      "pages\n"
+      "\nOne of %lld servers restarts empty: rows of the database in the next "
+      "%lld pages\n"
       "processes  before  after\n",
       static_cast<long long>(load.servers), static_cast<long long>(kPages));
   for (const int64_t processes : kFleets) {
@@ -150,6 +172,31 @@ void PrintLostServer(const Load& load) {
     std::printf("%9lld  %6lld  %5lld\n", static_cast<long long>(processes),
                 static_cast<long long>(before), static_cast<long long>(after));
   }
+}
+
+// `before`: as of PrintSteadyState.
+void PrintDownServer(const Load& load, const ByFleet& before) {
+  std::printf(
+      "\nOne of %lld servers is down: rows of the database by the second, for "
+      "as long\n"
+      "processes  before  while down\n",
+      static_cast<long long>(load.servers));
+  Limit database;
+  for (size_t fleet = 0; fleet < kFleets.size(); ++fleet) {
+    const int64_t processes = kFleets[fleet];
+    FleetOptions options = Settled(processes);
+    options.lost_percent = 100 / load.servers;
+    options.lost_is_down = true;
+    const FleetFigures figures = SimulateFleet(options);
+    const int64_t down =
+        PerSecond(figures.database_rows, figures, options, load);
+    std::printf("%9lld  %6lld  %10lld\n", static_cast<long long>(processes),
+                static_cast<long long>(before[fleet]),
+                static_cast<long long>(down));
+    database.See(processes, down, load.database_rows);
+  }
+  std::printf("\nToo much (of the sizes above)\n");
+  database.Print("for the database, with a server down");
 }
 
 }  // namespace
@@ -171,11 +218,15 @@ int main(int argc, char** argv) {
                  "that a server of the tier does in a second")
       ->check(CLI::PositiveNumber);
   app.add_option("--changes", load.changes,
-                 "that a process can be told in a second")
+                 "that a process can tell the tier in a second")
+      ->check(CLI::PositiveNumber);
+  app.add_option("--listed_changes", load.listed_changes,
+                 "the same of types that have lists")
       ->check(CLI::PositiveNumber);
   CLI11_PARSE(app, argc, argv);
-  polyref::bench::PrintSteadyState(load);
+  const polyref::bench::ByFleet rows = polyref::bench::PrintSteadyState(load);
   polyref::bench::PrintColdStart();
-  polyref::bench::PrintLostServer(load);
+  polyref::bench::PrintRestartedServer(load);
+  polyref::bench::PrintDownServer(load, rows);
   return 0;
 }

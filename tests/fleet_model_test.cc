@@ -60,6 +60,16 @@ TEST(FleetModelTest, FullTierNeedsNoDatabase) {
   EXPECT_GE(SimulateFleet(options).database_rows, 50);
 }
 
+TEST(FleetModelTest, WhatADownServerHadIsLoadedByEachProcess) {
+  FleetOptions options = Roomy();
+  options.tier_begins_full = true;
+  options.lost_percent = 25;
+  // One that is empty again serves those that come later.
+  EXPECT_LT(SimulateFleet(options).database_rows, 4 * 50);
+  options.lost_is_down = true;
+  EXPECT_EQ(SimulateFleet(options).database_rows, 4 * 50);
+}
+
 TEST(FleetModelTest, WriteMakesAllForget) {
   FleetOptions options = Roomy();
   options.page_reads = 1000;

@@ -80,11 +80,10 @@ ByFleet PrintSteadyState(const Load& load) {
   size_t fleet = 0;
   std::printf(
       "Steady state, by the second\n"
-      "          local   tier | rows of the database | commands of a server | "
-      "changes\n"
-      "processes  hit%%   hit%% | without      with    |  no lists      lists "
-      "| "
-      "   told\n");
+      "          local   tier | rows of the database | "
+      "commands of a server | changes\n"
+      "processes  hit%%   hit%% | without      with    | "
+      " no lists      lists |    told\n");
   Limit database_alone, database, server, server_lists, changes, listed_changes;
   for (const int64_t processes : kFleets) {
     FleetOptions options = Settled(processes);

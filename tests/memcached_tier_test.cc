@@ -42,6 +42,7 @@
 #include "polyref/cache/sub_wave.h"
 #include "polyref/loaders/memcached_options.h"
 #include "polyref/loaders/memory_source.h"
+#include "polyref/tests/fake_memcached.h"
 #include "polyref/tests/private_memcached.h"
 
 namespace polyref {
@@ -966,6 +967,66 @@ TEST_F(MemcachedTierTest, ConnectionsThatWereClosedAreReplaced) {
   process.cache->InvalidateAll();
   EXPECT_EQ(Varieties(process, 1, 40), Times(40, "old"));
   EXPECT_EQ(process.total().errors, 0);
+}
+
+TEST_F(MemcachedTierTest, StampThatIsSaidTwiceIsTwoStamps) {
+  FakeMemcached server;
+  options_.servers = {{server.address()}};
+  Process process = NewProcess();
+  const std::vector<ObjectKey> keys = {1};
+  EXPECT_TRUE(process.listener->Changed("shop.apple", keys).ok());
+  EXPECT_THAT(server.stored(), SizeIs(1));
+  // It has done what it was told, and then closed. Who has seen the first stamp
+  // must not find it there again after others have put theirs.
+  server.CloseWhenAsked(1);
+  EXPECT_TRUE(process.listener->Changed("shop.apple", keys).ok());
+  EXPECT_EQ(process.total().errors, 0);
+  const std::vector<std::string> stamps = server.stored();
+  ASSERT_THAT(stamps, SizeIs(3));
+  EXPECT_NE(stamps[1], stamps[2]);
+}
+
+TEST_F(MemcachedTierTest, ConnectionIsReplacedOnce) {
+  FakeMemcached server;
+  options_.servers = {{server.address()}};
+  Process process = NewProcess();
+  const std::vector<ObjectKey> keys = {1};
+  EXPECT_TRUE(process.listener->Changed("shop.apple", keys).ok());
+  server.CloseWhenAsked(2);
+  EXPECT_TRUE(process.listener->Changed("shop.apple", keys).ok());
+  EXPECT_EQ(process.total().errors, 1);
+  EXPECT_THAT(server.stored(), SizeIs(3));
+  // A new connection is not replaced at all.
+  server.CloseWhenAsked(1);
+  EXPECT_TRUE(process.listener->Changed("shop.label", keys).ok());
+  EXPECT_EQ(process.total().errors, 2);
+}
+
+TEST_F(MemcachedTierTest, DebtThatIsRenewedWhileItIsPaidStays) {
+  FakeMemcached server;
+  options_.servers = {{server.address()}};
+  Process process = NewProcess();
+  const std::vector<ObjectKey> keys = {1};
+  server.Refuse(true);
+  EXPECT_TRUE(process.listener->Changed("shop.apple", keys).ok());
+  EXPECT_EQ(process.total().errors, 1);
+  server.Refuse(false);
+  server.Hold(true);
+  std::thread reader([&] { EXPECT_EQ(Variety(process, 1), "old"); });
+  server.AwaitHeld();
+  // The reader is about to pay.
+  server.Refuse(true);
+  EXPECT_TRUE(process.listener->Changed("shop.apple", keys).ok());
+  EXPECT_EQ(process.total().errors, 2);
+  server.Refuse(false);
+  server.Hold(false);
+  reader.join();
+  // The rows and the lists of apples, with a change of a type without lists.
+  const int64_t stamps = process.total().stamps;
+  EXPECT_TRUE(process.listener->Changed("shop.label", keys).ok());
+  EXPECT_EQ(process.total().stamps, stamps + 2);
+  EXPECT_TRUE(process.listener->Changed("shop.label", keys).ok());
+  EXPECT_EQ(process.total().stamps, stamps + 2);
 }
 
 TEST_F(MemcachedTierTest, ServerKilledUnderALoadIsNoError) {

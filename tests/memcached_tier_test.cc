@@ -1002,6 +1002,19 @@ TEST_F(MemcachedTierTest, ConnectionIsReplacedOnce) {
   EXPECT_EQ(process.total().errors, 2);
 }
 
+TEST_F(MemcachedTierTest, ServerThatTakesTooLongIsAskedOnce) {
+  FakeMemcached server;
+  options_.servers = {{server.address()}};
+  options_.timeout = absl::Seconds(1);
+  Process process = NewProcess();
+  const std::vector<ObjectKey> keys = {1};
+  EXPECT_TRUE(process.listener->Changed("shop.apple", keys).ok());
+  server.Hold(true);
+  EXPECT_TRUE(process.listener->Changed("shop.apple", keys).ok());
+  EXPECT_EQ(process.total().errors, 1);
+  EXPECT_THAT(server.stored(), SizeIs(2));
+}
+
 TEST_F(MemcachedTierTest, DebtThatIsRenewedWhileItIsPaidStays) {
   FakeMemcached server;
   options_.servers = {{server.address()}};

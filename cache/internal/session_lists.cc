@@ -190,6 +190,7 @@ SessionLists::Entry* SessionLists::FindEntry(const ListQuery& query,
 
 SessionLists::Entry& SessionLists::EntryOf(const Query& query,
                                            const ListParent& parent) {
+  if (slot_names_.empty()) slot_names_.emplace_back();
   const size_t slot = SlotOf(query->slot);
   if (slot == slot_names_.size()) slot_names_.push_back(query->slot);
   std::unique_ptr<Entry>& entry =

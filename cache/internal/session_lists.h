@@ -93,7 +93,7 @@ class SessionLists {
   // Everything is read again, each slot by its query.
   void Clear();
 
-  // The names of all slots; the first is "".
+  // The names of all slots; the first is "". Empty before one is used.
   const std::vector<std::string>& slot_names() const { return slot_names_; }
 
   // Keeps a result for the session.

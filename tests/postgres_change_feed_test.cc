@@ -487,10 +487,12 @@ TEST_F(PostgresChangeFeedTest, BacksOffWhileTheServerIsGone) {
   server().Stop();
   const auto poll = [&] { return feed_->Poll().code(); };
   EXPECT_EQ(feed_->stats().last_error, absl::OkStatus());
-  EXPECT_EQ(poll(), absl::StatusCode::kUnavailable);  // lost
-  EXPECT_THAT(feed_->stats().last_error.message(), HasSubstr("terminating"));
-  EXPECT_EQ(poll(), absl::StatusCode::kUnavailable);  // a first attempt
-  EXPECT_THAT(feed_->stats().last_error.message(), HasSubstr("can't connect"));
+  const absl::Status lost = feed_->Poll();
+  EXPECT_EQ(lost.code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(feed_->stats().last_error, lost);
+  const absl::Status not_made = feed_->Poll();  // a first attempt
+  EXPECT_EQ(not_made.code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(feed_->stats().last_error, not_made);
   ASSERT_EQ(server().Restart(), absl::OkStatus());
   EXPECT_EQ(poll(), absl::StatusCode::kUnavailable);  // too early
   clock.Advance(absl::Milliseconds(999));

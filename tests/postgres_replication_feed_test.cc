@@ -503,8 +503,9 @@ TEST_F(PostgresReplicationFeedTest, CrashOfTheServerLosesNothing) {
       "SET synchronous_commit = on;"
       "UPDATE shop_apple SET version = 2 WHERE id = 1");
   server().Kill();
-  EXPECT_EQ(feed_->Poll().code(), absl::StatusCode::kUnavailable);
-  EXPECT_THAT(feed_->stats().last_error.message(), HasSubstr("PostgreSQL"));
+  const absl::Status lost = feed_->Poll();
+  EXPECT_EQ(lost.code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(feed_->stats().last_error, lost);
   ASSERT_EQ(server().Restart(), absl::OkStatus());
   while (!feed_->Poll().ok()) {  // until the back-off is over
   }

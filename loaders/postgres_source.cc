@@ -650,9 +650,11 @@ absl::Status PostgresSource::Impl::RunOnce(
   }
   for (Pipeline& pipeline : pipelines) pipeline.Send();
   for (Pipeline& pipeline : pipelines) pipeline.Receive();
-  const bool lost = std::any_of(
-      leases.begin(), leases.end(),
-      [](const auto& lease) { return lease.connection().is_lost(); });
+  // One that is given up for the sake of a deadline says nothing of the others.
+  const bool lost =
+      std::any_of(leases.begin(), leases.end(), [](const auto& lease) {
+        return absl::IsUnavailable(lease.connection().loss());
+      });
   if (lost) pool_->DropIdle();
 
   const MutexLock lock(mutex_);

@@ -786,6 +786,25 @@ TEST_F(PostgresDeadlineTest, WhatSomebodyElseEndsIsNotLate) {
   EXPECT_EQ(source->stats().connections_lost, 0);
 }
 
+TEST_F(PostgresDeadlineTest, CancelledWaveLeavesOtherConnectionsAlone) {
+  PostgresOptions options = Django();
+  options.connections_per_wave = 3;
+  const auto source = Open(options);
+  WaveOf all(schema_);
+  all.Keys("auth.user", {1}).Keys("auth.user", {2}).Keys("auth.user", {3});
+  all.Load(*source);
+  ASSERT_EQ(source->stats().connections_opened, 3);
+  const auto other = LockTags();
+  std::stop_source stop;
+  WaveOf wave(schema_);
+  wave.Keys("blog.tag", {"a"}).CancelledBy(stop.get_token());
+  std::thread load([&] { wave.Load(*source); });
+  AwaitWaiter(*other);
+  stop.request_stop();
+  load.join();
+  EXPECT_EQ(source->stats().connections_lost, 1);
+}
+
 TEST_F(PostgresDeadlineTest, CancelledWaveDoesNotWaitForThePool) {
   PostgresOptions options = Django();
   options.max_connections = 1;

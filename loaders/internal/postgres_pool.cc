@@ -55,7 +55,7 @@ absl::StatusOr<PostgresPool::Lease> PostgresPool::Take(
     absl::StatusOr<Lease> made = Connect(patience, since);
     if (made.ok() || !patience.Check().ok()) return made;
     const MutexLock lock(mutex_);
-    if (idle_.empty() && leased_ == 0) return made;
+    if (absl::Now() >= end || (idle_.empty() && leased_ == 0)) return made;
   }
 }
 
@@ -86,20 +86,22 @@ void PostgresPool::DropIdle() {
 absl::Status PostgresPool::AwaitPlace(const Patience& patience,
                                       absl::Time end) {
   if (!MayGoOn()) ++figures_.waits;
-  // The analysis does not see that the lock is held when it is called.
-  const auto may_go_on = [this]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
-    return MayGoOn();
-  };
   while (!MayGoOn() && !patience.cancel.stop_requested() && absl::Now() < end) {
+    // How long depends on whether one could be made, and when.
+    const bool had_place = open_ < max_connections_;
+    const absl::Time try_again = try_again_;
+    // The analysis does not see that the lock is held when it is called.
+    const auto is_other = [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+      return MayGoOn() || (open_ < max_connections_) != had_place ||
+             try_again_ != try_again;
+    };
     const absl::Time until =
-        open_ < max_connections_
-            ? std::min(end, absl::Now() + (try_again_ - clock_()))
-            : end;
+        had_place ? std::min(end, absl::Now() + (try_again - clock_())) : end;
     if (until == absl::InfiniteFuture()) {
-      has_place_.wait(mutex_, patience.cancel, may_go_on);
+      has_place_.wait(mutex_, patience.cancel, is_other);
     } else {
       has_place_.wait_until(mutex_, patience.cancel, absl::ToChronoTime(until),
-                            may_go_on);
+                            is_other);
     }
   }
   if (MayGoOn()) return idle_.empty() ? BackOff() : absl::OkStatus();
@@ -132,6 +134,7 @@ std::unique_ptr<PooledConnection> PostgresPool::PopIdle() {
     if (!pooled->connection->is_lost()) return pooled;
     --open_;
     ++figures_.lost;
+    has_place_.notify_all();
   }
   return nullptr;
 }
@@ -156,6 +159,7 @@ absl::StatusOr<PostgresPool::Lease> PostgresPool::Connect(
   ++figures_.opened;
   back_off_ = absl::ZeroDuration();
   try_again_ = absl::InfinitePast();
+  has_place_.notify_all();
   auto pooled = std::make_unique<PooledConnection>();
   pooled->connection = *std::move(made);
   return LeaseOf(std::move(pooled));

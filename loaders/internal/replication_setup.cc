@@ -223,7 +223,8 @@ absl::Status EndMaker(PostgresConnection& sql, const std::string& slot,
   absl::Status status =
       sql.Execute(Cat("SELECT pg_terminate_backend(pid, 4000)"
                       " FROM pg_stat_activity WHERE pid = ",
-                      maker, " AND strpos(query, ", QuotedText(kMake), ") > 0"),
+                      maker, " AND strpos(query, ",
+                      QuotedText(Cat(kMake, QuotedText(slot))), ") > 0"),
                   deadline)
           .status();
   return status.ok() ? DropUnusedSlot(sql, slot, deadline) : status;

@@ -334,7 +334,7 @@ class MemcachedTier::Impl::Lookup {
       if (stamp.is_there) {
         talk.SetNew(stamp.server, stamp.key(), NewStamp);
       } else {
-        talk.Add(stamp.server, stamp.key(), NewStamp(), absl::ZeroDuration());
+        talk.AddNew(stamp.server, stamp.key(), NewStamp);
       }
       requests.push_back({stamp.server, stamp.key()});
     }

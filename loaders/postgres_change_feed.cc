@@ -210,8 +210,11 @@ void PostgresChangeFeed::Impl::Hear(const PostgresConnection& connection,
     group_.clear();  // that of another transaction, as below
     const std::string ours = MarkOf(connection);
     if (payload.starts_with(ours)) {
+      int64_t mark = 0;
       (void)std::from_chars(payload.data() + ours.size(),
-                            payload.data() + payload.size(), heard_mark_);
+                            payload.data() + payload.size(), mark);
+      // Anybody may notify: one that was not sent is not ours.
+      if (mark <= sent_mark_) heard_mark_ = std::max(heard_mark_, mark);
     }
     return;
   }

@@ -6,12 +6,12 @@
 
 namespace polyref::cache_internal {
 
-Cohorts::Cohort& Cohorts::CohortOf(const ContentType& type) {
-  if (cohorts_.empty()) cohorts_.resize(schema_.types().size());
-  Cohort& cohort = cohorts_[static_cast<size_t>(type.id())];
-  cohort.followed.resize(type.relations().size() + type.lists().size());
-  cohort.loaded.resize(type.relations().size());
-  return cohort;
+void Cohorts::MakeCohorts() {
+  for (const ContentType& type : schema_.types()) {
+    Cohort& cohort = cohorts_.emplace_back();
+    cohort.followed.resize(type.relations().size() + type.lists().size());
+    cohort.loaded.resize(type.relations().size());
+  }
 }
 
 void Cohorts::Add(const ContentType& type, RowSpan rows) {

@@ -61,7 +61,11 @@ class Cohorts {
     std::vector<size_t> loaded;
   };
 
-  Cohort& CohortOf(const ContentType& type);
+  Cohort& CohortOf(const ContentType& type) {
+    if (cohorts_.empty()) MakeCohorts();
+    return cohorts_[static_cast<size_t>(type.id())];
+  }
+  void MakeCohorts();
   static std::vector<const void*> Take(const Cohort& cohort, size_t& taken);
   void SortIn();
 

@@ -35,7 +35,9 @@ class EntryHint {
   }
 
   // Returns `object`, which is the newest there is in the entry, and remembers
-  // it. Two threads may find two: the next read finds the right one.
+  // it. What it leads to may be read by whoever may read `object`: the address
+  // is the same, and was compared with one that was acquired. Two threads may
+  // find two objects; then the next read remembers anew.
   const void* Confirm(const void* object) const {
     const void* const expected = object_.load(std::memory_order_relaxed);
     const void* same = expected;

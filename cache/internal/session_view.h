@@ -284,6 +284,7 @@ class SessionView {
     view(type).is_open = false;
     return layer(type);
   }
+  // What the session had of its own may be gone, or its time is another.
   void Reopen(ContentTypeId type);
   // What the layer says of the key, or null.
   const View* FindOwn(ContentTypeId type, const ObjectKey& key);

@@ -271,14 +271,19 @@ memcached_st* MemcachedTalk::At(int server) {
   return to.connection.get();
 }
 
-void MemcachedTalk::Say(int server, size_t bytes, Order order) {
+template <typename Command>
+void MemcachedTalk::Say(int server, std::string_view key,
+                        std::string_view value, Command say) {
   memcached_st* const at = At(server);
   if (at == nullptr) return;
-  const memcached_return_t status = order(at);
+  const memcached_return_t status = say(at, key, value);
   Line& to = line(server);
   if (to.may_repeat) {
-    to.said.push_back(std::move(order));
-    to.said_bytes += bytes;
+    to.said.push_back([key = std::string(key), value = std::string(value),
+                       say](memcached_st* again) {
+      return say(again, std::string_view(key), std::string_view(value));
+    });
+    to.said_bytes += key.size() + value.size();
     if (to.said_bytes > kMaxRepeatedBytes) EndRepeating(server);
   }
   Check(server, status);
@@ -313,47 +318,51 @@ void MemcachedTalk::Fail(int server) {
 
 void MemcachedTalk::Set(int server, std::string_view key,
                         std::string_view value, absl::Duration expiry) {
-  Say(server, key.size() + value.size(),
-      [key = std::string(key), value = std::string(value),
-       expiry](memcached_st* at) {
-        return memcached_set(at, key.data(), key.size(), value.data(),
-                             value.size(), Seconds(expiry), 0);
-      });
-}
-
-void MemcachedTalk::SetNew(int server, std::string_view key,
-                           std::string (*value)()) {
-  Say(server, key.size(), [key = std::string(key), value](memcached_st* at) {
-    const std::string bytes = value();
-    return memcached_set(at, key.data(), key.size(), bytes.data(), bytes.size(),
-                         0, 0);
+  Say(server, key, value, [expiry](memcached_st* at, auto key, auto value) {
+    return memcached_set(at, key.data(), key.size(), value.data(), value.size(),
+                         Seconds(expiry), 0);
   });
 }
 
 void MemcachedTalk::Add(int server, std::string_view key,
                         std::string_view value, absl::Duration expiry) {
-  Say(server, key.size() + value.size(),
-      [key = std::string(key), value = std::string(value),
-       expiry](memcached_st* at) {
-        return memcached_add(at, key.data(), key.size(), value.data(),
-                             value.size(), Seconds(expiry), 0);
-      });
+  Say(server, key, value, [expiry](memcached_st* at, auto key, auto value) {
+    return memcached_add(at, key.data(), key.size(), value.data(), value.size(),
+                         Seconds(expiry), 0);
+  });
 }
 
 void MemcachedTalk::Cas(int server, std::string_view key,
                         std::string_view value, absl::Duration expiry,
                         uint64_t cas) {
-  Say(server, key.size() + value.size(),
-      [key = std::string(key), value = std::string(value), expiry,
-       cas](memcached_st* at) {
+  Say(server, key, value,
+      [expiry, cas](memcached_st* at, auto key, auto value) {
         return memcached_cas(at, key.data(), key.size(), value.data(),
                              value.size(), Seconds(expiry), 0, cas);
       });
 }
 
 void MemcachedTalk::Delete(int server, std::string_view key) {
-  Say(server, key.size(), [key = std::string(key)](memcached_st* at) {
+  Say(server, key, {}, [](memcached_st* at, auto key, auto) {
     return memcached_delete(at, key.data(), key.size(), 0);
+  });
+}
+
+void MemcachedTalk::SetNew(int server, std::string_view key,
+                           std::string (*value)()) {
+  Say(server, key, {}, [value](memcached_st* at, auto key, auto) {
+    const std::string bytes = value();
+    return memcached_set(at, key.data(), key.size(), bytes.data(), bytes.size(),
+                         0, 0);
+  });
+}
+
+void MemcachedTalk::AddNew(int server, std::string_view key,
+                           std::string (*value)()) {
+  Say(server, key, {}, [value](memcached_st* at, auto key, auto) {
+    const std::string bytes = value();
+    return memcached_add(at, key.data(), key.size(), bytes.data(), bytes.size(),
+                         0, 0);
   });
 }
 
@@ -382,7 +391,7 @@ void MemcachedTalk::Ask(int server, const Asked& asked, size_t first) {
   if (first >= asked.keys.size()) return;
   const size_t count = std::min(kMaxKeysOfALine, asked.keys.size() - first);
   // It is listened to, and never said again, before `asked` goes.
-  Say(server, 0, [&asked, first, count](memcached_st* at) {
+  Say(server, {}, {}, [&asked, first, count](memcached_st* at, auto, auto) {
     return memcached_mget(at, &asked.keys[first], &asked.lengths[first], count);
   });
 }

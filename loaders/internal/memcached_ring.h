@@ -122,8 +122,8 @@ class MemcachedTalk {
   bool ok(int server) const;
 
   // Stores the value: always, only if there is none, or only if the value is
-  // still the one that was fetched with that number. At once if `expiry` is
-  // zero: never expires.
+  // still the one that was fetched with that number. It never expires if
+  // `expiry` is zero.
   void Set(int server, std::string_view key, std::string_view value,
            absl::Duration expiry);
   void Add(int server, std::string_view key, std::string_view value,
@@ -131,9 +131,10 @@ class MemcachedTalk {
   void Cas(int server, std::string_view key, std::string_view value,
            absl::Duration expiry, uint64_t cas);
   void Delete(int server, std::string_view key);
-  // Set of a value that must not come back once another one has taken its
-  // place: if it is said twice, then with two values. Never expires.
+  // Set and Add of a value that must not come back once another one has taken
+  // its place: if it is said twice, then with two values. Never expires.
   void SetNew(int server, std::string_view key, std::string (*value)());
+  void AddNew(int server, std::string_view key, std::string (*value)());
 
   struct Request {
     int server;
@@ -171,8 +172,11 @@ class MemcachedTalk {
   Line& line(int server) { return lines_[static_cast<size_t>(server)]; }
   // Null if the server is not ok.
   memcached_st* At(int server);
-  // Of so many bytes.
-  void Say(int server, size_t bytes, Order order);
+  // Calls say(connection, key, value), once more if that is repeated: only then
+  // they are copied.
+  template <typename Command>
+  void Say(int server, std::string_view key, std::string_view value,
+           Command say);
   // One line of keys from `first` on, if there are so many, and its answer.
   void Ask(int server, const Asked& asked, size_t first);
   void Listen(int server, const Asked& asked, size_t first,

@@ -45,12 +45,14 @@ struct EvictionNode {
 };
 
 // Notes a read. Any thread, without a lock: at most one relaxed store to the
-// node, and none once it was read 3 times. Two reads at the same moment may
-// count as one.
-inline void NoteUse(EvictionNode& node) {
+// node, and none once it was read 3 times: then it returns true. Two reads at
+// the same moment may count as one.
+inline bool NoteUse(EvictionNode& node) {
   const uint8_t uses = node.uses.load(std::memory_order_relaxed);
-  if (uses < 3) [[unlikely]]
-    node.uses.store(uses + 1, std::memory_order_relaxed);
+  if (uses >= 3) [[likely]]
+    return true;
+  node.uses.store(uses + 1, std::memory_order_relaxed);
+  return false;
 }
 
 // The entries of one shard, in the order in which they are to leave. Knows what

@@ -19,6 +19,10 @@
 // from before are as good as none, to readers from after. A load fills a gap
 // and is no write: it makes visible what was true since the gap opened.
 //
+// A write that replaces or takes away something of a type ends the type's epoch
+// (type_epoch.h) before anything else; what fills a gap does not. Reads in one
+// epoch are not counted as uses, so who lets uses expire ends it, too.
+//
 // So raising the floor forgets a whole type at once, and leaves stale entries
 // behind. Every later change of the type sweeps a few of them away, more than
 // it can add, so they never outnumber what was there when the floor rose.
@@ -151,6 +155,10 @@ View IdentityMap::Find(ContentTypeId type, const ObjectKey& key, Sequence as_of,
 
 const std::atomic<Sequence>& IdentityMap::top_floor(ContentTypeId type) const {
   return table(type).top_floor;
+}
+
+Epoch IdentityMap::EpochAt(ContentTypeId type, Sequence as_of) const {
+  return table(type).epoch.At(as_of);
 }
 
 void IdentityMap::AskForRenewal(ContentTypeId type, const ObjectKey& key,
@@ -523,9 +531,9 @@ void IdentityMap::Evict(ContentTypeId type, const ObjectKey& key) {
 }
 
 void IdentityMap::ForgetType(TypeTable& table) {
+  table.Touch(write());
   table.last_forgotten = write();
   table.indexes.ForgetAll(write(), OldestReader());
-  table.indexes.Touch(write());
   table.entries->VoidLeases();
   table.RaiseFloor(write(), OldestReader());
   CountCoverage(table);
@@ -544,7 +552,7 @@ void IdentityMap::InvalidateAll() {
 void IdentityMap::Write(ContentTypeId type, const ObjectKey& key, State state,
                         void* object, Tick expires) {
   TypeTable& table = this->table(type);
-  table.indexes.Touch(write());
+  table.Touch(write());
   if (object != nullptr) table.indexes.Add(object);
   table.indexes.Know(key, write());
   Entry& entry = Link(table, key);
@@ -565,10 +573,10 @@ void IdentityMap::Write(ContentTypeId type, const ObjectKey& key, State state,
 void IdentityMap::WriteUnknown(ContentTypeId type, const ObjectKey& key,
                                bool was_evicted) {
   TypeTable& table = this->table(type);
+  table.Touch(write());
   Entry* entry = table.entries->Find(key);
   const Version* before = Current(table, entry);
   Forget(table, before, key, was_evicted);
-  table.indexes.Touch(write());
   if (entry != nullptr) {
     if (before != nullptr) table.Count(before->state, -1);
     if (!IsNeeded(*entry) && !entry->HasOldVersions()) {

@@ -57,6 +57,7 @@
 #include "polyref/cache/internal/lease_table.h"
 #include "polyref/cache/internal/mutex.h"
 #include "polyref/cache/internal/open_readers.h"
+#include "polyref/cache/internal/type_epoch.h"
 #include "polyref/cache/internal/type_indexes.h"
 #include "polyref/cache/internal/type_table.h"
 #include "polyref/cache/list_request.h"
@@ -129,6 +130,9 @@ class IdentityMap {
   bool may_be_read_by_hint() const { return !policy_wants_reads_; }
   // The last write that invalidated the whole type. Any thread.
   const std::atomic<Sequence>& top_floor(ContentTypeId type) const;
+  // The epoch of the type for readers as of that write; kNoEpoch if it has been
+  // written to since. REQUIRES: as Find. Any thread.
+  Epoch EpochAt(ContentTypeId type, Sequence as_of) const;
   const TypeRules& rules(ContentTypeId type) const {
     return options_.rules[static_cast<size_t>(type)];
   }

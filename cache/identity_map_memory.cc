@@ -265,7 +265,8 @@ int64_t IdentityMap::resident_bytes() const {
 void IdentityMap::EvictToFit() {
   if (resident_bytes() <= options_.capacity_bytes) return;
   TrimCoverage();
-  bool evicted = false;
+  // The policy takes uses away of what it spares, and wants to see new ones.
+  for (const auto& table : tables_) table->epoch.BeginWith(write());
   while (resident_bytes() > options_.capacity_bytes) {
     EvictionNode* node = policy_->Evict();
     if (node == nullptr) {
@@ -273,9 +274,7 @@ void IdentityMap::EvictToFit() {
       break;
     }
     EvictEntry(static_cast<Entry&>(*node));
-    evicted = true;
   }
-  if (!evicted) return;
   Publish();
   if (!has_readers()) Reclaim();
 }

@@ -75,14 +75,12 @@ inline const void* Recall(SessionState& session, ContentTypeId type,
   return object;
 }
 
-// The same for what most references are: to an integer key, in a session where
-// no condition left out any. Calls nothing, so a read that this answers is
-// short.
-ABSL_ATTRIBUTE_ALWAYS_INLINE inline const void* RecallInteger(
-    SessionState& session, ContentTypeId type, const ObjectKey& key,
-    const EntryHint& hint) {
+// The same in a session where no condition left out any, and while nothing of
+// the type changes. Calls nothing, so a read that this answers is short.
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline const void* RecallAtOnce(
+    SessionState& session, ContentTypeId type, const EntryHint& hint) {
   if (session.has_filters()) return nullptr;
-  const void* object = session.RecallInteger(type, key, hint);
+  const void* object = session.RecallAtOnce(type, hint);
   if (object != nullptr) session.CountRead(type, State::kLoaded);
   return object;
 }
@@ -278,8 +276,7 @@ absl::StatusOr<LoadPlan> Session::PlanFor(TypeTag tag,
 const void* Session::GetForeign(TypeTag tag, const AnyRef& ref) {
   const ContentType* type = state_->cache().schema.Find(tag);
   if (type == nullptr) return nullptr;
-  if (const void* object =
-          RecallInteger(*state_, type->id(), ref.key(), ref.hint()))
+  if (const void* object = RecallAtOnce(*state_, type->id(), ref.hint()))
     return object;
   return ReadObject(*state_, type->id(), ref.key(), {&ref, ref.hint()});
 }
@@ -287,7 +284,7 @@ const void* Session::GetForeign(TypeTag tag, const AnyRef& ref) {
 const void* Session::GetGeneric(TypeTag tag, const GenericRef& ref) {
   const ContentTypeId type = ref.content_type();
   if (!state_->IsOf(type, tag)) return nullptr;
-  if (const void* object = RecallInteger(*state_, type, ref.key(), ref.hint()))
+  if (const void* object = RecallAtOnce(*state_, type, ref.hint()))
     return object;
   return ReadObject(*state_, type, ref.key(), {&ref, ref.hint()});
 }

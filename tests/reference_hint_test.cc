@@ -1,6 +1,8 @@
 // A reference remembers where a session last found its object. That must never
 // show but in the time a read takes: here are the ways in which what it
-// remembers goes out of date.
+// remembers goes out of date. Each test is run with objects that have to be
+// read a few times before the reference remembers them by themselves, and with
+// such that need not.
 #include <atomic>
 #include <cstdint>
 #include <functional>
@@ -59,7 +61,8 @@ class HintSchema : public Schema {
   }
 };
 
-class ReferenceHintTest : public ::testing::Test {
+// The parameter: the weight of the types.
+class ReferenceHintTest : public ::testing::TestWithParam<int> {
  protected:
   ReferenceHintTest() {
     for (int64_t id = 1; id <= kStones; ++id)
@@ -72,8 +75,12 @@ class ReferenceHintTest : public ::testing::Test {
   ~ReferenceHintTest() override { cache_->CheckInvariants(); }
 
   void Make(CacheOptions options) {
+    options.type_defaults.weight = GetParam();
     cache_ = std::make_unique<GraphCache>(schema_, source_, std::move(options));
   }
+
+  // After so many reads of an object its reference remembers it.
+  static constexpr int kEnough = 5;
 
   // The name behind a reference, or the outcome.
   static std::string Read(Session& session, const GenericRef& ref) {
@@ -102,7 +109,7 @@ class ReferenceHintTest : public ::testing::Test {
   std::unique_ptr<GraphCache> cache_;
 };
 
-TEST_F(ReferenceHintTest, IsSetByTheFirstReadOfEveryKindOfKey) {
+TEST_P(ReferenceHintTest, IsSetByTheFirstReadOfEveryKindOfKey) {
   const GenericRef refs[] = {
       StoneRef(7), schema_.RefTo<Leaf>(Uuid{1, 2}),
       schema_.RefTo<Word>("short"),
@@ -118,7 +125,7 @@ TEST_F(ReferenceHintTest, IsSetByTheFirstReadOfEveryKindOfKey) {
   }
 }
 
-TEST_F(ReferenceHintTest, IsSetByAPrefetch) {
+TEST_P(ReferenceHintTest, IsSetByAPrefetch) {
   const std::vector<Row> rows = {
       {1, StoneRef(1)}, {2, StoneRef(2)}, {3, StoneRef(1)}};
   Session session = cache_->NewSession();
@@ -129,7 +136,7 @@ TEST_F(ReferenceHintTest, IsSetByAPrefetch) {
   EXPECT_EQ(Read(session, rows[1].thing), "stone 2");
 }
 
-TEST_F(ReferenceHintTest, ReadsByItAreCounted) {
+TEST_P(ReferenceHintTest, ReadsByItAreCounted) {
   const GenericRef ref = StoneRef(1);
   {
     Session session = cache_->NewSession();
@@ -145,7 +152,7 @@ TEST_F(ReferenceHintTest, ReadsByItAreCounted) {
   EXPECT_EQ(stone.hits, 6);
 }
 
-TEST_F(ReferenceHintTest, WritesOfOthersShowAfterARefresh) {
+TEST_P(ReferenceHintTest, WritesOfOthersShowAfterARefresh) {
   const GenericRef ref = StoneRef(1);
   Session session = cache_->NewSession();
   EXPECT_EQ(Read(session, ref), "stone 1");
@@ -163,7 +170,7 @@ TEST_F(ReferenceHintTest, WritesOfOthersShowAfterARefresh) {
   EXPECT_EQ(Read(session, ref), "missing");
 }
 
-TEST_F(ReferenceHintTest, OwnWritesShowAtOnce) {
+TEST_P(ReferenceHintTest, OwnWritesShowAtOnce) {
   const GenericRef ref = StoneRef(1);
   Session session = cache_->NewSession();
   EXPECT_EQ(Read(session, ref), "stone 1");
@@ -173,7 +180,7 @@ TEST_F(ReferenceHintTest, OwnWritesShowAtOnce) {
   EXPECT_EQ(Read(session, ref), "missing");
 }
 
-TEST_F(ReferenceHintTest, StagedWriteGoesBeforeItUntilItIsRolledBack) {
+TEST_P(ReferenceHintTest, StagedWriteGoesBeforeItUntilItIsRolledBack) {
   const GenericRef ref = StoneRef(1);
   EXPECT_EQ(ReadAnew(ref), "stone 1");
   Session session = cache_->NewSession();
@@ -187,7 +194,7 @@ TEST_F(ReferenceHintTest, StagedWriteGoesBeforeItUntilItIsRolledBack) {
   EXPECT_EQ(Read(session, ref), "stone 1");
 }
 
-TEST_F(ReferenceHintTest, AdoptedRowGoesBeforeIt) {
+TEST_P(ReferenceHintTest, AdoptedRowGoesBeforeIt) {
   const GenericRef ref = StoneRef(1);
   Session session = cache_->NewSession();
   EXPECT_EQ(Read(session, ref), "stone 1");
@@ -196,7 +203,7 @@ TEST_F(ReferenceHintTest, AdoptedRowGoesBeforeIt) {
   EXPECT_EQ(Read(session, ref), "of the page");
 }
 
-TEST_F(ReferenceHintTest, InvalidatedIsLoadedAgain) {
+TEST_P(ReferenceHintTest, InvalidatedIsLoadedAgain) {
   const GenericRef ref = StoneRef(1);
   EXPECT_EQ(ReadAnew(ref), "stone 1");
   source_.Add<Stone>({{1, "one"}});
@@ -211,7 +218,7 @@ TEST_F(ReferenceHintTest, InvalidatedIsLoadedAgain) {
   EXPECT_EQ(ReadAnew(ref), "three");
 }
 
-TEST_F(ReferenceHintTest, SessionFromBeforeAnInvalidationKeepsItsObject) {
+TEST_P(ReferenceHintTest, SessionFromBeforeAnInvalidationKeepsItsObject) {
   const GenericRef ref = StoneRef(1);
   Session session = cache_->NewSession();
   const Stone* stone = session.Get<Stone>(ref);
@@ -223,7 +230,7 @@ TEST_F(ReferenceHintTest, SessionFromBeforeAnInvalidationKeepsItsObject) {
   EXPECT_EQ(stone->name, "stone 1");
 }
 
-TEST_F(ReferenceHintTest, PastItsTimeIsLoadedAgain) {
+TEST_P(ReferenceHintTest, PastItsTimeIsLoadedAgain) {
   Make({.type_defaults = {.time_to_live = absl::Minutes(1)},
         .clock = clock_.function()});
   const GenericRef ref = StoneRef(1);
@@ -237,7 +244,7 @@ TEST_F(ReferenceHintTest, PastItsTimeIsLoadedAgain) {
   EXPECT_EQ(Read(session, ref), "stone 1");
 }
 
-TEST_F(ReferenceHintTest, ReadThatIsDueSoonAsksForARenewal) {
+TEST_P(ReferenceHintTest, ReadThatIsDueSoonAsksForARenewal) {
   Make({.type_defaults = {.time_to_live = absl::Minutes(2),
                           .refresh_ahead = absl::Minutes(1)},
         .clock = clock_.function()});
@@ -250,7 +257,7 @@ TEST_F(ReferenceHintTest, ReadThatIsDueSoonAsksForARenewal) {
   EXPECT_EQ(ReadAnew(ref), "one");
 }
 
-TEST_F(ReferenceHintTest, MemoryOfItsEntryMayServeAnotherKey) {
+TEST_P(ReferenceHintTest, MemoryOfItsEntryMayServeAnotherKey) {
   std::vector<GenericRef> refs;
   for (int64_t id = 1; id <= kStones; ++id) refs.push_back(StoneRef(id));
   for (const GenericRef& ref : refs) ReadAnew(ref);
@@ -271,7 +278,7 @@ TEST_F(ReferenceHintTest, MemoryOfItsEntryMayServeAnotherKey) {
   EXPECT_NE(before, 0u);
 }
 
-TEST_F(ReferenceHintTest, AnotherTypeMayHaveTheKeyThere) {
+TEST_P(ReferenceHintTest, AnotherTypeMayHaveTheKeyThere) {
   // Words and stones are apart, but a row may be told it is another type.
   GenericRef ref = StoneRef(1);
   EXPECT_EQ(ReadAnew(ref), "stone 1");
@@ -280,7 +287,7 @@ TEST_F(ReferenceHintTest, AnotherTypeMayHaveTheKeyThere) {
   EXPECT_EQ(ReadAnew(ref), "missing");
 }
 
-TEST_F(ReferenceHintTest, ReferenceThatIsSetAnewLeadsElsewhere) {
+TEST_P(ReferenceHintTest, ReferenceThatIsSetAnewLeadsElsewhere) {
   GenericRef ref = StoneRef(1);
   EXPECT_EQ(ReadAnew(ref), "stone 1");
   EXPECT_EQ(ReadAnew(ref), "stone 1");
@@ -297,12 +304,12 @@ TEST_F(ReferenceHintTest, ReferenceThatIsSetAnewLeadsElsewhere) {
   EXPECT_EQ(ReadAnew(ref), "stone 3");
 }
 
-TEST_F(ReferenceHintTest, OtherSpellingOfTheKeyIsReadAgain) {
+TEST_P(ReferenceHintTest, OtherSpellingOfTheKeyIsReadAgain) {
   const GenericRef ref = StoneRef("007");
   for (int i = 0; i < 3; ++i) EXPECT_EQ(ReadAnew(ref), "stone 7");
 }
 
-TEST_F(ReferenceHintTest, IsOfTheCacheThatReadItLast) {
+TEST_P(ReferenceHintTest, IsOfTheCacheThatReadItLast) {
   MemorySource other_source(schema_);
   other_source.Add<Stone>({{1, "elsewhere"}});
   GraphCache other(schema_, other_source);
@@ -315,7 +322,7 @@ TEST_F(ReferenceHintTest, IsOfTheCacheThatReadItLast) {
   }
 }
 
-TEST_F(ReferenceHintTest, OutlivesItsCache) {
+TEST_P(ReferenceHintTest, OutlivesItsCache) {
   const GenericRef ref = StoneRef(1);
   for (int i = 0; i < 5; ++i) {
     EXPECT_EQ(ReadAnew(ref), "stone 1");
@@ -328,7 +335,7 @@ TEST_F(ReferenceHintTest, OutlivesItsCache) {
   }
 }
 
-TEST_F(ReferenceHintTest, RefreshAheadWithoutAnEndIsNone) {
+TEST_P(ReferenceHintTest, RefreshAheadWithoutAnEndIsNone) {
   for (const absl::Duration ahead :
        {-absl::Seconds(1), absl::InfiniteDuration()}) {
     Make({.type_defaults = {.refresh_ahead = ahead}});
@@ -338,7 +345,7 @@ TEST_F(ReferenceHintTest, RefreshAheadWithoutAnEndIsNone) {
   }
 }
 
-TEST_F(ReferenceHintTest, LruHearsOfEveryRead) {
+TEST_P(ReferenceHintTest, LruHearsOfEveryRead) {
   // Room for some stones. The first is read before each of the others comes.
   Make({.capacity_bytes = 6000, .eviction = EvictionKind::kLru});
   const GenericRef first = StoneRef(1);
@@ -355,7 +362,7 @@ TEST_F(ReferenceHintTest, LruHearsOfEveryRead) {
 
 // The memory of entries goes and comes under the hints of references that all
 // threads share.
-TEST_F(ReferenceHintTest, ThreadsReadWhileSlabsComeAndGo) {
+TEST_P(ReferenceHintTest, ThreadsReadWhileSlabsComeAndGo) {
   constexpr int64_t kMany = 2000;
   MemorySource source(schema_);
   std::vector<Ref<Stone>> refs;
@@ -403,6 +410,124 @@ TEST_F(ReferenceHintTest, ThreadsReadWhileSlabsComeAndGo) {
   cache_.reset();
   Make({});
 }
+
+TEST_P(ReferenceHintTest, RemembersTheObjectUntilItsTypeChanges) {
+  const GenericRef ref = StoneRef(1);
+  for (int i = 0; i < kEnough; ++i) ReadAnew(ref);
+  const uint64_t epoch = ref.hint().epoch();
+  EXPECT_NE(epoch, 0u);
+  // Neither what is loaded, nor writes to another type.
+  EXPECT_EQ(ReadAnew(StoneRef(2)), "stone 2");
+  ASSERT_TRUE(cache_->Put(Word{"short", "new"}).ok());
+  EXPECT_EQ(ReadAnew(ref), "stone 1");
+  EXPECT_EQ(ref.hint().epoch(), epoch);
+  ASSERT_TRUE(cache_->Put(Stone{2, "new"}).ok());
+  EXPECT_EQ(ReadAnew(ref), "stone 1");
+  EXPECT_GT(ref.hint().epoch(), epoch);
+}
+
+TEST_P(ReferenceHintTest, SessionFromBeforeLeavesWhatNewerOnesRemember) {
+  const GenericRef ref = StoneRef(1);
+  Session old = cache_->NewSession();
+  for (int i = 0; i < kEnough; ++i) EXPECT_EQ(Read(old, ref), "stone 1");
+  ASSERT_TRUE(cache_->Put(Stone{1, "new"}).ok());
+  for (int i = 0; i < kEnough; ++i) EXPECT_EQ(ReadAnew(ref), "new");
+  const uint64_t epoch = ref.hint().epoch();
+  for (int i = 0; i < kEnough; ++i) EXPECT_EQ(Read(old, ref), "stone 1");
+  EXPECT_EQ(ref.hint().epoch(), epoch);
+  EXPECT_EQ(ReadAnew(ref), "new");
+}
+
+TEST_P(ReferenceHintTest, WhatMayExpireIsAlwaysChecked) {
+  Make({.type_defaults = {.time_to_live = absl::Minutes(1)},
+        .clock = clock_.function()});
+  const GenericRef ref = StoneRef(1);
+  for (int i = 0; i < kEnough; ++i) EXPECT_EQ(ReadAnew(ref), "stone 1");
+  EXPECT_EQ(ref.hint().epoch(), 0u);
+  source_.Add<Stone>({{1, "one"}});
+  clock_.Advance(absl::Minutes(2));
+  EXPECT_EQ(ReadAnew(ref), "one");
+}
+
+TEST_P(ReferenceHintTest, CopyLooksForItself) {
+  GenericRef ref = StoneRef(1);
+  for (int i = 0; i < kEnough; ++i) ReadAnew(ref);
+  const GenericRef copy = ref;
+  EXPECT_EQ(copy.hint().epoch(), 0u);
+  ref = StoneRef(2);
+  EXPECT_EQ(ref.hint().epoch(), 0u);
+  EXPECT_EQ(ReadAnew(ref), "stone 2");
+  EXPECT_EQ(ReadAnew(copy), "stone 1");
+}
+
+// What is read all the time stays, though nothing of its own type comes or goes
+// and so reads of it touch nothing but the reference.
+TEST_P(ReferenceHintTest, EvictionHearsOfReads) {
+  for (const EvictionKind kind :
+       {EvictionKind::kClock, EvictionKind::kS3Fifo, EvictionKind::kLru}) {
+    // Room for some stones, of which none has any weight.
+    cache_ = std::make_unique<GraphCache>(
+        schema_, source_,
+        CacheOptions{.capacity_bytes = 6000, .eviction = kind});
+    const GenericRef word = schema_.RefTo<Word>("short");
+    for (int i = 0; i < kEnough; ++i) EXPECT_EQ(ReadAnew(word), "a word");
+    for (int round = 0; round < 10; ++round) {
+      for (int64_t id = 1; id <= kStones; ++id) {
+        EXPECT_EQ(ReadAnew(StoneRef(id)), "stone " + std::to_string(id));
+        EXPECT_EQ(ReadAnew(word), "a word");
+      }
+    }
+    const std::vector<TypeStats> types = cache_->Stats().types;
+    EXPECT_GT(types[0].evicted, kStones);
+    EXPECT_EQ(types[2].keys, 1) << EvictionKindName(kind);
+  }
+}
+
+// Two caches and sessions of many ages share the references.
+TEST_P(ReferenceHintTest, ThreadsReadWhileObjectsAreReplaced) {
+  std::vector<Ref<Stone>> refs;
+  for (int64_t id = 1; id <= kStones; ++id) refs.emplace_back(id);
+  GraphCache other(schema_, source_,
+                   CacheOptions{.type_defaults = {.weight = GetParam()}});
+  std::atomic<bool> done{false};
+  std::atomic<int> wrong{0};
+  const auto read = [&](GraphCache& cache) {
+    while (!done.load()) {
+      Session session = cache.NewSession();
+      std::vector<std::string> names;
+      for (int again = 0; again < 3; ++again) {
+        for (size_t i = 0; i < refs.size(); ++i) {
+          const Stone* stone = session.Get(refs[i]);
+          if (stone == nullptr || stone->id != static_cast<int64_t>(i) + 1) {
+            wrong.fetch_add(1);
+          } else if (again == 0) {
+            names.push_back(stone->name);
+          } else if (stone->name != names[i]) {
+            wrong.fetch_add(1);
+          }
+        }
+      }
+    }
+  };
+  std::vector<std::thread> readers;
+  for (GraphCache* cache : {cache_.get(), cache_.get(), &other})
+    readers.emplace_back(read, std::ref(*cache));
+  for (int round = 0; round < 300; ++round) {
+    GraphCache& cache = round % 3 == 0 ? other : *cache_;
+    const int64_t id = round % kStones + 1;
+    EXPECT_TRUE(cache.Put(Stone{id, std::to_string(round)}).ok());
+    if (round % 10 == 0) {
+      EXPECT_TRUE(cache.Evict<Stone>(id).ok());
+    }
+  }
+  done.store(true);
+  for (std::thread& reader : readers) reader.join();
+  EXPECT_EQ(wrong.load(), 0);
+  other.CheckInvariants();
+}
+
+INSTANTIATE_TEST_SUITE_P(Weight, ReferenceHintTest, ::testing::Values(0, 3),
+                         ::testing::PrintToStringParamName());
 
 }  // namespace
 }  // namespace polyref

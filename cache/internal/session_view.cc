@@ -20,6 +20,7 @@ SessionView::SessionView(CacheState& cache, Tick time)
   types_.reserve(cache.schema.types().size());
   for (const ContentType& type : cache.schema.types()) {
     types_.push_back({.tag = type.tag(),
+                      .epoch = kNoEpoch,
                       .top_floor = &cache.map.top_floor(type.id()),
                       .due = 0,
                       .key_kind = type.key().kind,
@@ -43,6 +44,7 @@ void SessionView::Reopen(ContentTypeId type) {
   view.due = std::min(time_, kNeverExpires - 1 - ahead) + ahead;
   view.is_open = (view.own == nullptr || view.own->empty()) &&
                  cache_.map.may_be_read_by_hint();
+  view.epoch = view.is_open ? cache_.map.EpochAt(type, snapshot_) : kNoEpoch;
 }
 
 void SessionView::SumReads() {
@@ -63,6 +65,7 @@ void SessionView::Borrow(const SessionView& other) {
   for (size_t i = 0; i < types_.size(); ++i) {
     const TypeView& from = other.types_[i];
     TypeView& to = types_[i];
+    to.epoch = from.epoch;
     to.due = from.due;
     to.is_open = from.is_open;
     to.generation = from.generation;

@@ -33,6 +33,7 @@
 #include "polyref/cache/internal/entry_hint.h"
 #include "polyref/cache/internal/list_query.h"
 #include "polyref/cache/internal/row_span.h"
+#include "polyref/cache/internal/type_epoch.h"
 #include "polyref/cache/list_request.h"
 #include "polyref/cache/object_key.h"
 
@@ -77,11 +78,13 @@ class SessionView {
   }
 
   // The object that Find would find, if the hint leads to it; else null, which
-  // says nothing. Cost: that of following two pointers. Takes no lock, and
-  // writes at most one relaxed byte.
+  // says nothing. Cost: as RecallAtOnce, or that of following two pointers, and
+  // once in an epoch an atomic exchange. Takes no lock, and writes at most one
+  // relaxed byte besides the hint.
   const void* Recall(ContentTypeId type, const ObjectKey& key,
                      const EntryHint& hint) const {
     const TypeView& view = types_[static_cast<size_t>(type)];
+    if (const void* object = hint.In(view.epoch)) return object;
     if (!view.is_open || !key.Is(view.key_kind)) return nullptr;
     switch (view.key_kind) {
       case KeyKind::kInt64:
@@ -93,12 +96,11 @@ class SessionView {
     }
     return nullptr;
   }
-  // The same for integer keys alone, in fewer steps.
-  ABSL_ATTRIBUTE_ALWAYS_INLINE const void* RecallInteger(
-      ContentTypeId type, const ObjectKey& key, const EntryHint& hint) const {
-    const TypeView& view = types_[static_cast<size_t>(type)];
-    if (!view.is_open || !key.Is(KeyKind::kInt64)) return nullptr;
-    return RecallAs<int64_t>(view, type, key, hint);
+  // The same, if the hint is of the type's epoch as the session sees it. Cost:
+  // a comparison. Writes nothing.
+  ABSL_ATTRIBUTE_ALWAYS_INLINE const void* RecallAtOnce(
+      ContentTypeId type, const EntryHint& hint) const {
+    return hint.In(types_[static_cast<size_t>(type)].epoch);
   }
   // The same as Find, but as of that write where the session has not read it
   // already and knew nothing when it began.
@@ -245,6 +247,7 @@ class SessionView {
   // One content type: first what a read needs that goes straight to the map.
   struct TypeView {
     TypeTag tag;
+    Epoch epoch;  // kNoEpoch if it is over, or the view is not open
     const std::atomic<Sequence>* top_floor;
     Tick due;  // what expires by then is gone, or to be renewed
     KeyKind key_kind;
@@ -265,9 +268,12 @@ class SessionView {
     if (version == nullptr || version->since > snapshot_ ||
         version->since < floor || version->expires <= view.due)
       return nullptr;
-    const void* object = hint.Confirm(version->object);
-    if (object != nullptr) NoteUse(*entry);
-    return object;
+    if (version->object == nullptr) return nullptr;
+    // Reads that are not checked are not noted, and don't see the time.
+    const bool may_be_unchecked =
+        NoteUse(*entry) && version->expires == kNeverExpires;
+    return hint.Confirm(version->object,
+                        may_be_unchecked ? view.epoch : kNoEpoch);
   }
 
   TypeView& view(ContentTypeId type) {
@@ -282,6 +288,7 @@ class SessionView {
   // The same for what goes before the map.
   Layer& Extend(ContentTypeId type) {
     view(type).is_open = false;
+    view(type).epoch = kNoEpoch;
     return layer(type);
   }
   // What the session had of its own may be gone, or its time is another.

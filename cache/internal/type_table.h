@@ -1,6 +1,6 @@
 // The part of one content type in an identity map: its entries, the leases of
 // the loads under way, its secondary indexes with the coverage of lists, and
-// its floors.
+// its floors and epochs.
 #ifndef POLYREF_CACHE_INTERNAL_TYPE_TABLE_H_
 #define POLYREF_CACHE_INTERNAL_TYPE_TABLE_H_
 
@@ -17,6 +17,7 @@
 #include "polyref/cache/internal/entry_table.h"
 #include "polyref/cache/internal/floors.h"
 #include "polyref/cache/internal/mutex.h"
+#include "polyref/cache/internal/type_epoch.h"
 #include "polyref/cache/internal/type_indexes.h"
 #include "polyref/cache/schema.h"
 
@@ -37,8 +38,8 @@ struct TypeFigures {
   int64_t older = 0;  // rows and objects not taken for their version
 };
 
-// FloorAt, the top floor, and what the entries and indexes say so of, may be
-// called by any thread; all else under the lock of the map.
+// FloorAt, the top floor, the epoch, and what the entries and indexes say so
+// of, may be called by any thread; all else under the lock of the map.
 class TypeTable {
   using State = KeyState;
 
@@ -69,6 +70,12 @@ class TypeTable {
     counts = {};
   }
 
+  // Before a write replaces something, or takes it away.
+  void Touch(Sequence write) {
+    epoch.BeginWith(write);
+    indexes.Touch(write);
+  }
+
   void Count(State state, int change) {
     counts[static_cast<size_t>(state)] += change;
   }
@@ -81,6 +88,7 @@ class TypeTable {
   const ContentType& type;
   const std::unique_ptr<EntryTable> entries;
   TypeIndexes indexes;
+  TypeEpoch epoch;
   mutable SharedMutex floors_mutex;
   Floors floors ABSL_GUARDED_BY(floors_mutex);
   std::atomic<Sequence> top_floor{0};

@@ -63,8 +63,8 @@ class KeyList {
       case KeyKind::kUuid:
         return std::get_if<std::vector<Uuid>>(&keys_)->push_back(key.uuid());
       case KeyKind::kText:
-        return std::get_if<std::vector<std::string>>(&keys_)->push_back(
-            key.text());
+        std::get_if<std::vector<std::string>>(&keys_)->emplace_back(key.text());
+        return;
     }
   }
 

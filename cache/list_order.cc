@@ -26,7 +26,7 @@ Scalar ReadKey(const ContentType& type, const void* object) {
 Scalar ScalarOf(const ObjectKey& key) {
   if (key.Is(KeyKind::kInt64)) return key.int64();
   if (key.Is(KeyKind::kUuid)) return key.uuid();
-  if (key.Is(KeyKind::kText)) return std::string_view(key.text());
+  if (key.Is(KeyKind::kText)) return key.text();
   return Scalar();
 }
 

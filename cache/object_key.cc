@@ -147,13 +147,24 @@ std::string_view KeyKindName(KeyKind kind) {
   return "unknown";
 }
 
-void ObjectKey::HoldText(const std::string& text) {
-  std::construct_at(&text_, text);
+void ObjectKey::HoldText(const Text& text) {
+  text_ = CopyOf({text.characters, text.size});
 }
-void ObjectKey::HoldText(std::string&& text) noexcept {
-  std::construct_at(&text_, std::move(text));
+void ObjectKey::HoldText(Text&& text) noexcept {
+  text_ = std::exchange(text, {"", 0});
 }
-void ObjectKey::DropText() noexcept { std::destroy_at(&text_); }
+
+ObjectKey::Text ObjectKey::CopyOf(std::string_view text) {
+  if (text.empty()) return {"", 0};
+  char* const characters = std::allocator<char>().allocate(text.size());
+  std::copy(text.begin(), text.end(), characters);
+  return {characters, text.size()};
+}
+void ObjectKey::Free(const Text& text) noexcept {
+  if (text.size == 0) return;
+  std::allocator<char>().deallocate(const_cast<char*>(text.characters),
+                                    text.size);
+}
 
 std::strong_ordering operator<=>(const ObjectKey& a, const ObjectKey& b) {
   if (a.holds_ != b.holds_) return a.holds_ <=> b.holds_;
@@ -165,7 +176,7 @@ std::strong_ordering operator<=>(const ObjectKey& a, const ObjectKey& b) {
     case ObjectKey::Holds::kUuid:
       return a.uuid_ <=> b.uuid_;
     case ObjectKey::Holds::kText:
-      return a.text_ <=> b.text_;
+      return a.text() <=> b.text();
   }
   return std::strong_ordering::equal;
 }
@@ -173,22 +184,26 @@ std::strong_ordering operator<=>(const ObjectKey& a, const ObjectKey& b) {
 std::string ObjectKey::ToString() const {
   if (Is(KeyKind::kInt64)) return std::to_string(int64());
   if (Is(KeyKind::kUuid)) return uuid().ToString();
-  if (Is(KeyKind::kText)) return text();
+  if (Is(KeyKind::kText)) return std::string(text());
   return "null";
 }
 
 std::optional<ObjectKey> Canonical(KeyKind kind, const ObjectKey& key) {
   if (key.Is(kind)) return key;
   if (key.is_null()) return std::nullopt;
+  if (key.Is(KeyKind::kText)) return CanonicalOfText(kind, key.text());
+  if (kind == KeyKind::kText) return ObjectKey(key.ToString());
+  return std::nullopt;
+}
+
+std::optional<ObjectKey> CanonicalOfText(KeyKind kind, std::string_view text) {
   switch (kind) {
     case KeyKind::kInt64:
-      if (!key.Is(KeyKind::kText)) return std::nullopt;
-      return ParseInt64(key.text());
+      return ParseInt64(text);
     case KeyKind::kUuid:
-      if (!key.Is(KeyKind::kText)) return std::nullopt;
-      return Uuid::Parse(Trimmed(key.text()));
+      return Uuid::Parse(Trimmed(text));
     case KeyKind::kText:
-      return ObjectKey(key.ToString());
+      return ObjectKey(text);
   }
   return std::nullopt;
 }

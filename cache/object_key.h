@@ -66,6 +66,10 @@ std::string_view KeyKindName(KeyKind kind);
 
 // An object key as it was written: null, or a value of one of the three kinds,
 // canonical or not.
+//
+// 17 bytes in 24: what has a key as a [[no_unique_address]] member may use the
+// rest. A key owns the characters of its text: they are one allocation, however
+// short they are, but none for the empty text. Other keys allocate nothing.
 class ObjectKey {
  public:
   // The null key: no object.
@@ -79,15 +83,16 @@ class ObjectKey {
       ObjectKey(I value)
       : int64_(static_cast<int64_t>(value)), holds_(Holds::kInt64) {}
   ObjectKey(Uuid value) : uuid_(value), holds_(Holds::kUuid) {}
-  // The empty text is a key like any other; it is not null.
-  ObjectKey(std::string value) noexcept
-      : text_(std::move(value)), holds_(Holds::kText) {}
-  ObjectKey(std::string_view value) : ObjectKey(std::string(value)) {}
+  // Copies of the text. The empty one is a key like any other; it is not null.
+  ObjectKey(std::string_view value)
+      : text_(CopyOf(value)), holds_(Holds::kText) {}
+  ObjectKey(const std::string& value) : ObjectKey(std::string_view(value)) {}
   ObjectKey(const char* value) : ObjectKey(std::string_view(value)) {}
 
   ObjectKey(std::nullptr_t) = delete;
 
-  // Copying and moving are cheap but for texts.
+  // Copying a text allocates, moving never does. A text that was moved away
+  // leaves the empty one.
   ObjectKey(const ObjectKey& other) : holds_(Holds::kNull) { Hold(other); }
   ObjectKey(ObjectKey&& other) noexcept : holds_(Holds::kNull) {
     Hold(std::move(other));
@@ -98,12 +103,12 @@ class ObjectKey {
   }
   ObjectKey& operator=(ObjectKey&& other) noexcept {
     if (this == &other) return *this;
-    if (holds_ == Holds::kText) DropText();
+    if (holds_ == Holds::kText) Free(text_);
     Hold(std::move(other));
     return *this;
   }
   ~ObjectKey() {
-    if (holds_ == Holds::kText) DropText();
+    if (holds_ == Holds::kText) Free(text_);
   }
 
   bool is_null() const { return holds_ == Holds::kNull; }
@@ -114,7 +119,9 @@ class ObjectKey {
   // The value. REQUIRES: Is() of that kind.
   int64_t int64() const { return int64_; }
   const Uuid& uuid() const { return uuid_; }
-  const std::string& text() const { return text_; }
+  // Borrowed until the key is changed, moved from or destroyed. No NUL ends it;
+  // its data() is never null, so that the empty text is no NULL to a database.
+  std::string_view text() const { return {text_.characters, text_.size}; }
 
   // Decimal digits, 36 characters, or the text itself; "null" for the null key.
   std::string ToString() const;
@@ -129,7 +136,7 @@ class ObjectKey {
       case Holds::kUuid:
         return a.uuid_ == b.uuid_;
       case Holds::kText:
-        return a.text_ == b.text_;
+        return a.text() == b.text();
     }
     return false;
   }
@@ -148,13 +155,21 @@ class ObjectKey {
       case Holds::kUuid:
         return H::combine(std::move(h), key.uuid_);
       case Holds::kText:
-        return H::combine(std::move(h), key.text_);
+        h = H::combine_contiguous(std::move(h), key.text_.characters,
+                                  key.text_.size);
+        return H::combine(std::move(h), key.text_.size);
     }
     return h;
   }
 
  private:
   enum class Holds : uint8_t { kNull, kInt64, kUuid, kText };
+
+  // Characters of its own, on the heap; those of the empty text are a literal.
+  struct Text {
+    const char* characters;
+    size_t size;
+  };
 
   // Takes over what another key holds. REQUIRES: holds no text itself.
   template <typename Key>
@@ -176,14 +191,15 @@ class ObjectKey {
   }
   // The parts for texts are not inlined: a key seldom is one, and gcc 12 would
   // warn that the text of an integer may be uninitialized.
-  void HoldText(const std::string& text);
-  void HoldText(std::string&& text) noexcept;
-  void DropText() noexcept;
+  void HoldText(const Text& text);
+  void HoldText(Text&& text) noexcept;
+  static Text CopyOf(std::string_view text);
+  static void Free(const Text& text) noexcept;
 
   union {
     int64_t int64_;
     Uuid uuid_;
-    std::string text_;
+    Text text_;
   };
   // Last, so that what has a key may use the rest of its word.
   Holds holds_;
@@ -198,6 +214,9 @@ class ObjectKey {
 //   text     any text byte for byte, the empty one too; an integer or a UUID
 //            as ObjectKey::ToString writes it
 std::optional<ObjectKey> Canonical(KeyKind kind, const ObjectKey& key);
+// The same of a key that is written as text, with no key for the text between:
+// allocates for keys of text alone.
+std::optional<ObjectKey> CanonicalOfText(KeyKind kind, std::string_view text);
 
 }  // namespace polyref
 

@@ -75,6 +75,10 @@ ObjectKey CanonicalOrWritten(KeyKind kind, const FieldValue& value) {
   Uuid uuid;
   if (kind == KeyKind::kUuid && cache_internal::AssignUuid(value, uuid))
     return ObjectKey(uuid);
+  if (IsBytes(value)) {
+    std::optional<ObjectKey> canonical = CanonicalOfText(kind, value.bytes);
+    return canonical ? *std::move(canonical) : ObjectKey(value.bytes);
+  }
   ObjectKey written = Written(value);
   std::optional<ObjectKey> canonical = Canonical(kind, written);
   return canonical ? *std::move(canonical) : written;

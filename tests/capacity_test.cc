@@ -151,7 +151,7 @@ class EndlessSource : public Source {
   void Answer(LoadBatch& batch, const ObjectKey& key) {
     const ContentType* type = &batch.content_type();
     if (type == schema_.Find<Member>()) {
-      const std::string& name = key.text();
+      const std::string name(key.text());
       batch.Put(MemberOf(std::stoll(name.substr(name.rfind(' ') + 1))));
       return;
     }

@@ -87,7 +87,7 @@ template <typename K>
 K NativeKey(const ObjectKey& key) {
   if constexpr (std::is_same_v<K, int64_t>) return key.int64();
   if constexpr (std::is_same_v<K, Uuid>) return key.uuid();
-  if constexpr (std::is_same_v<K, std::string>) return key.text();
+  if constexpr (std::is_same_v<K, std::string>) return K(key.text());
 }
 
 // Notes of both types, with keys of one kind.

@@ -317,6 +317,140 @@ TEST(ObjectKeyTest, HoldsWhatItWasGiven) {
   EXPECT_EQ(ObjectKey("a\0b"sv).ToString(), "a\0b"sv);
 }
 
+TEST(ObjectKeyTest, LeavesTheRestOfItsWord) {
+  struct Kept {
+    [[no_unique_address]] ObjectKey key;
+    uint32_t beside;
+  };
+  EXPECT_EQ(sizeof(ObjectKey), 24);
+  EXPECT_EQ(sizeof(Kept), 24);
+  EXPECT_EQ(sizeof(Ref<int>), 40);
+  EXPECT_EQ(sizeof(GenericRef), 48);
+}
+
+// The characters of a key are its own, whatever becomes of what was beside it.
+TEST(ObjectKeyTest, LeavesItsNeighboursAlone) {
+  struct Kept {
+    [[no_unique_address]] ObjectKey key;
+    uint32_t beside = 7;
+  };
+  for (const ObjectKey& key : {ObjectKey(), ObjectKey(-1), ObjectKey(kUuid),
+                               ObjectKey("a text of more than 16 bytes")}) {
+    Kept kept;
+    kept.key = key;
+    EXPECT_EQ(kept.beside, 7) << Shown(key);
+    kept.beside = 0xFFFFFFFF;
+    EXPECT_EQ(kept.key, key) << Shown(key);
+    kept.key = ObjectKey(key);
+    EXPECT_EQ(kept.beside, 0xFFFFFFFF) << Shown(key);
+  }
+}
+
+// ---- Copies. ----
+
+// Keys of each kind, and texts of up to a few blocks, with NULs in them.
+std::vector<ObjectKey> KeysToCopy() {
+  std::vector<ObjectKey> keys = {ObjectKey(), ObjectKey(-7), ObjectKey(kUuid)};
+  for (const size_t size : {0, 1, 7, 8, 15, 16, 17, 31, 32, 33, 100, 100000}) {
+    std::string text;
+    for (size_t i = 0; i < size; ++i) text += static_cast<char>(i % 3);
+    keys.push_back(text);
+  }
+  return keys;
+}
+
+TEST(ObjectKeyTest, TextsAreKeptByteForByte) {
+  for (size_t size = 0; size < 100; ++size) {
+    std::string text(size, 'x');
+    if (size > 0) text[size / 2] = '\0';
+    const ObjectKey key(text);
+    text.assign(size, 'y');  // the key has its own
+    EXPECT_EQ(key.text().size(), size);
+    EXPECT_EQ(key.text().find('y'), std::string_view::npos);
+    EXPECT_EQ(key.text().find('\0'),
+              size > 0 ? size / 2 : std::string_view::npos);
+    EXPECT_EQ(key.ToString(), key.text());
+  }
+}
+
+// A database would take a null pointer for NULL.
+TEST(ObjectKeyTest, TheEmptyTextIsSomewhere) {
+  ObjectKey key("");
+  EXPECT_NE(key.text().data(), nullptr);
+  const ObjectKey copy = key;
+  EXPECT_NE(copy.text().data(), nullptr);
+  const ObjectKey moved = std::move(key);
+  EXPECT_NE(moved.text().data(), nullptr);
+  EXPECT_EQ(moved, ObjectKey(std::string_view()));
+  EXPECT_NE(ObjectKey(std::string_view()).text().data(), nullptr);
+  EXPECT_NE(moved, ObjectKey());
+}
+
+TEST(ObjectKeyTest, CopiesAreApart) {
+  for (const ObjectKey& key : KeysToCopy()) {
+    ObjectKey copy = key;
+    EXPECT_EQ(copy, key);
+    if (key.Is(KeyKind::kText) && !key.text().empty()) {
+      EXPECT_NE(copy.text().data(), key.text().data());
+    }
+    copy = 8;
+    EXPECT_NE(copy, key);
+  }
+}
+
+TEST(ObjectKeyTest, AssignsAnyToAny) {
+  const std::vector<ObjectKey> keys = KeysToCopy();
+  for (const ObjectKey& before : keys) {
+    for (const ObjectKey& after : keys) {
+      ObjectKey key = before;
+      key = after;
+      EXPECT_EQ(key, after);
+      key = before;
+      key = ObjectKey(after);
+      EXPECT_EQ(key, after);
+    }
+  }
+}
+
+TEST(ObjectKeyTest, MovedTextIsTheSameOne) {
+  ObjectKey from("a text of more than 16 bytes");
+  const char* const characters = from.text().data();
+  ObjectKey to = std::move(from);
+  EXPECT_EQ(to.text().data(), characters);
+  from = std::move(to);
+  EXPECT_EQ(from.text().data(), characters);
+  EXPECT_EQ(from.text(), "a text of more than 16 bytes");
+}
+
+TEST(ObjectKeyTest, UsableOnceMovedFrom) {
+  static_assert(std::is_nothrow_move_constructible_v<ObjectKey>);
+  static_assert(std::is_nothrow_move_assignable_v<ObjectKey>);
+  for (const ObjectKey& key : KeysToCopy()) {
+    ObjectKey from = key;
+    const ObjectKey to = std::move(from);
+    EXPECT_EQ(to, key);
+    EXPECT_EQ(from, key.Is(KeyKind::kText) ? ObjectKey("") : key);
+    ObjectKey assigned("before");
+    assigned = std::move(from);
+    from = key;
+    EXPECT_EQ(from, key);
+    EXPECT_EQ(to, key);
+  }
+}
+
+TEST(ObjectKeyTest, AssignsItself) {
+  for (const ObjectKey& key : KeysToCopy()) {
+    ObjectKey same = key;
+    ObjectKey& itself = same;
+    same = itself;
+    EXPECT_EQ(same, key);
+    same = std::move(itself);
+    EXPECT_EQ(same, key);
+    std::swap(same, itself);
+    EXPECT_EQ(same, key);
+  }
+}
+
 TEST(ObjectKeyTest, TakesIntegersThatFit) {
   static_assert(std::is_convertible_v<int64_t, ObjectKey>);
   static_assert(std::is_convertible_v<uint32_t, ObjectKey>);
@@ -476,6 +610,17 @@ TEST_P(RandomKeyTest, CanonicalIsIdempotent) {
       if (!once) continue;
       ASSERT_TRUE(once->Is(kind)) << Shown(key);
       ASSERT_EQ(Canonically(kind, *once), Shown(*once)) << Shown(key);
+    }
+  }
+}
+
+TEST_P(RandomKeyTest, CanonicalOfTextNeedsNoKey) {
+  for (int i = 0; i < kKeysPerRun; ++i) {
+    const ObjectKey key = AnyKey().ToString();
+    for (const KeyKind kind :
+         {KeyKind::kInt64, KeyKind::kUuid, KeyKind::kText}) {
+      ASSERT_EQ(CanonicalOfText(kind, key.text()), Canonical(kind, key))
+          << Shown(key);
     }
   }
 }

@@ -112,6 +112,36 @@ TEST(HeapBytesTest, AsMallocDoes) {
   }
 }
 
+// ---- Keys. ----
+
+// What a copy of the key, which moves, asks of the heap.
+std::vector<Block> BlocksOfACopy(const ObjectKey& key) {
+  std::vector<Block> blocks;
+  counted = &blocks;
+  ObjectKey copy = key;
+  const ObjectKey moved = std::move(copy);
+  counted = nullptr;
+  return blocks;
+}
+
+TEST(KeyBytesTest, TextsAloneAreOnTheHeap) {
+  for (const ObjectKey& key :
+       {ObjectKey(), ObjectKey(7), ObjectKey(Uuid{1, 2}), ObjectKey("")}) {
+    EXPECT_TRUE(BlocksOfACopy(key).empty()) << key.ToString();
+    EXPECT_EQ(cache_internal::HeapBytesOf(key), 0) << key.ToString();
+  }
+}
+
+TEST(KeyBytesTest, ATextIsOneBlock) {
+  for (const size_t size : {1, 15, 16, 24, 25, 40, 41, 1000}) {
+    const ObjectKey key(std::string(size, 'x'));
+    const std::vector<Block> blocks = BlocksOfACopy(key);
+    ASSERT_EQ(blocks.size(), 1);
+    EXPECT_EQ(blocks[0].requested, size);
+    EXPECT_EQ(cache_internal::HeapBytesOf(key), HeapBytes(size));
+  }
+}
+
 // ---- Objects. ----
 
 // No text at all.

@@ -25,6 +25,7 @@
 #include <utility>
 
 #include "absl/base/attributes.h"
+#include "absl/strings/string_view.h"
 #include "polyref/cache/content_type.h"
 #include "polyref/cache/eviction.h"
 #include "polyref/cache/generic_ref.h"
@@ -93,9 +94,13 @@ template <typename K>
 struct EntryKey {
   const K key;
 };
+// The same kind of key, borrowed.
+template <typename K>
+using BorrowedKey =
+    std::conditional_t<std::is_same_v<K, std::string>, absl::string_view, K>;
 template <typename K>
 struct KeyedEntry : EntryKey<K>, Entry {
-  explicit KeyedEntry(const K& key) : EntryKey<K>{key} {}
+  explicit KeyedEntry(const BorrowedKey<K>& key) : EntryKey<K>{K(key)} {}
 };
 
 // What a KeyedEntry<K> takes in its pool: the container that has it adds two
@@ -136,7 +141,7 @@ struct EntryPools {
   }
 };
 
-// The key in its native kind: by value for an integer, else by reference.
+// The key in its native kind, borrowed: a Uuid by reference, else by value.
 template <typename K>
 decltype(auto) Native(const ObjectKey& key) {
   if constexpr (std::is_same_v<K, int64_t>) {
@@ -144,7 +149,7 @@ decltype(auto) Native(const ObjectKey& key) {
   } else if constexpr (std::is_same_v<K, Uuid>) {
     return key.uuid();
   } else {
-    return key.text();
+    return absl::string_view(key.text().data(), key.text().size());
   }
 }
 

@@ -70,14 +70,14 @@ class KeyedTable final : public EntryTable {
       : type_(type), discard_(std::move(discard)), pool_(pools.of<K>()) {}
 
   Entry* Find(const ObjectKey& key) const override {
-    const K& native = Native<K>(key);
+    const BorrowedKey<K>& native = Native<K>(key);
     const size_t hash = Hash(native);
     return ShardOf(hash).readable.Find(
         hash, [&](const KeyedEntry<K>& entry) { return entry.key == native; });
   }
 
   Entry& Link(const ObjectKey& key) override {
-    const K& native = Native<K>(key);
+    const BorrowedKey<K>& native = Native<K>(key);
     const size_t hash = Hash(native);
     Shard& shard = ShardOf(hash);
     if (!shard.entries) {
@@ -140,11 +140,8 @@ class KeyedTable final : public EntryTable {
 
   size_t BytesOf(const Entry& entry) const override {
     size_t bytes = kSlotBytes<K>;
-    if constexpr (std::is_same_v<K, std::string>) {
-      const std::string& key = Keyed(entry).key;
-      if (key.capacity() > std::string().capacity())
-        bytes += HeapBytes(key.capacity() + 1);
-    }
+    if constexpr (std::is_same_v<K, std::string>)
+      bytes += HeapBytesOf(Keyed(entry).key);
     return bytes + kTableBytes + kPoolBytes;
   }
 
@@ -216,7 +213,9 @@ class KeyedTable final : public EntryTable {
   // And of what the pool has ready: up to an eighth.
   static constexpr size_t kPoolBytes = kSlotBytes<K> / 16;
 
-  static size_t Hash(const K& key) { return absl::Hash<K>()(key); }
+  static size_t Hash(const BorrowedKey<K>& key) {
+    return absl::Hash<BorrowedKey<K>>()(key);
+  }
   static const KeyedEntry<K>& Keyed(const Entry& entry) {
     return static_cast<const KeyedEntry<K>&>(entry);
   }

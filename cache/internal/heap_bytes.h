@@ -42,6 +42,12 @@ inline size_t HeapBytesOf(const std::string& text) {
   return is_inside ? 0 : HeapBytes(text.capacity() + 1);
 }
 
+// What is on the heap for a key.
+inline size_t HeapBytesOf(const ObjectKey& key) {
+  const bool has_block = key.Is(KeyKind::kText) && !key.text().empty();
+  return has_block ? HeapBytes(key.text().size()) : 0;
+}
+
 // The same for the member of type M at `member`. REQUIRES: kMayHoldHeap<M>.
 template <typename M>
 size_t HeapBytesOfMember(const void* member) {
@@ -51,8 +57,7 @@ size_t HeapBytesOfMember(const void* member) {
   } else if constexpr (std::is_same_v<M, std::optional<std::string>>) {
     return value ? HeapBytesOf(*value) : 0;
   } else {
-    const ObjectKey& key = value.key();
-    return key.Is(KeyKind::kText) ? HeapBytesOf(key.text()) : 0;
+    return HeapBytesOf(value.key());
   }
 }
 

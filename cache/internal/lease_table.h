@@ -24,18 +24,21 @@ struct Lease {
 };
 
 // The leases of one content type. Thread-compatible. Cost: one hash lookup a
-// call.
+// call. A key is given as a K or, where K is std::string, as an
+// absl::string_view: then only what takes a lease copies it.
 template <typename K>
 class LeaseTable {
  public:
   // Gives `lease` if nobody holds the key; returns the lease that is in force
   // afterwards.
-  Lease Take(const K& key, const Lease& lease) {
+  template <typename Key>
+  Lease Take(const Key& key, const Lease& lease) {
     return leases_.try_emplace(key, lease).first->second;
   }
 
   // Gives the lease back; empty if `holder` does not hold it (any more).
-  std::optional<Lease> Redeem(const K& key, LeaseHolder holder) {
+  template <typename Key>
+  std::optional<Lease> Redeem(const Key& key, LeaseHolder holder) {
     const auto it = leases_.find(key);
     if (it == leases_.end() || it->second.holder != holder) return std::nullopt;
     const Lease lease = it->second;
@@ -44,9 +47,15 @@ class LeaseTable {
   }
 
   // Whether anybody holds the key.
-  bool Contains(const K& key) const { return leases_.contains(key); }
+  template <typename Key>
+  bool Contains(const Key& key) const {
+    return leases_.contains(key);
+  }
 
-  void Void(const K& key) { leases_.erase(key); }
+  template <typename Key>
+  void Void(const Key& key) {
+    leases_.erase(key);
+  }
   void VoidAll() { leases_.clear(); }
 
   size_t size() const { return leases_.size(); }

@@ -60,7 +60,7 @@ void AddUuidTexts(const Uuid& uuid, ArrayWriter& array) {
 void AddText(const std::string& text, Spelling spelling, ArrayWriter& array) {
   const KeyKind kind =
       spelling == Spelling::kTextAsUuid ? KeyKind::kUuid : KeyKind::kInt64;
-  const std::optional<ObjectKey> key = Canonical(kind, ObjectKey(text));
+  const std::optional<ObjectKey> key = CanonicalOfText(kind, text);
   if (!key || key->ToString() != text) return;
   if (kind == KeyKind::kUuid) {
     array.Add(key->uuid());

@@ -137,7 +137,7 @@ void ResultDecimal(sqlite3_context* context, int64_t number) {
 
 // NULL, which equals nothing, if the text is no integer as ToString writes it.
 void ResultIntegerOf(sqlite3_context* context, const std::string& text) {
-  const auto number = Canonical(KeyKind::kInt64, ObjectKey(text));
+  const auto number = CanonicalOfText(KeyKind::kInt64, text);
   if (number && number->ToString() == text)
     sqlite3_result_int64(context, number->int64());
 }
@@ -258,7 +258,7 @@ std::optional<KeyFormFinding> KeyFormOf(KeyKind kind, const FieldValue& value) {
     case KeyKind::kInt64:
       if (value.kind == Kind::kInteger)
         return KeyFormFinding{KeyForm::kInteger, true};
-      if (value.kind == Kind::kText && Canonical(kind, ObjectKey(value.bytes)))
+      if (value.kind == Kind::kText && CanonicalOfText(kind, value.bytes))
         return KeyFormFinding{KeyForm::kDecimalText, true};
       return std::nullopt;
     case KeyKind::kText:

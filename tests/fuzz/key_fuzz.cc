@@ -92,8 +92,8 @@ std::optional<ObjectKey> Read(KeyKind kind, const ObjectKey& key) {
   if (key.Is(kind)) return key;
   if (kind == KeyKind::kText) return ObjectKey(key.ToString());
   if (!key.Is(KeyKind::kText)) return std::nullopt;
-  return kind == KeyKind::kInt64 ? ReadInteger(key.text())
-                                 : ReadUuid(key.text());
+  const std::string text(key.text());
+  return kind == KeyKind::kInt64 ? ReadInteger(text) : ReadUuid(text);
 }
 
 // ---- The checks. ----
@@ -104,8 +104,9 @@ std::string Shown(const std::optional<ObjectKey>& key) {
 
 void CheckLeadsTo(const ObjectKey& canonical, KeyKind kind,
                   const std::string& spelling) {
-  POLYREF_CHECK(Canonical(kind, spelling) == canonical,
-                "'" + spelling + "' is " + Shown(Canonical(kind, spelling)));
+  for (const std::optional<ObjectKey>& found :
+       {Canonical(kind, spelling), CanonicalOfText(kind, spelling)})
+    POLYREF_CHECK(found == canonical, "'" + spelling + "' is " + Shown(found));
 }
 
 void CheckIntegerSpellings(const ObjectKey& key) {

@@ -107,7 +107,7 @@ class GenericRef {
   ContentTypeId type_{0};
   int64_t database_type_id_ = 0;
 };
-static_assert(sizeof(GenericRef) <= 72, "a line of the processor's cache");
+static_assert(sizeof(GenericRef) <= 64, "a line of the processor's cache");
 
 }  // namespace polyref
 

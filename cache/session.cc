@@ -8,7 +8,6 @@
 #include <optional>
 #include <vector>
 
-#include "absl/base/attributes.h"
 #include "polyref/cache/internal/cache_state.h"
 #include "polyref/cache/internal/check.h"
 #include "polyref/cache/internal/entry_hint.h"
@@ -75,16 +74,6 @@ inline const void* Recall(SessionState& session, ContentTypeId type,
   return object;
 }
 
-// The same in a session where no condition left out any, and while nothing of
-// the type changes. Calls nothing, so a read that this answers is short.
-ABSL_ATTRIBUTE_ALWAYS_INLINE inline const void* RecallAtOnce(
-    SessionState& session, ContentTypeId type, const EntryHint& hint) {
-  if (session.has_filters()) return nullptr;
-  const void* object = session.RecallAtOnce(type, hint);
-  if (object != nullptr) session.CountRead(type, State::kLoaded);
-  return object;
-}
-
 // What the session knows of a canonical key, after a load if that is allowed.
 View Read(SessionState& session, const ContentType& type, const ObjectKey& key,
           const Reference& reference) {
@@ -95,10 +84,8 @@ View Read(SessionState& session, const ContentType& type, const ObjectKey& key,
 }
 
 // The object behind a key as written, or null.
-ABSL_ATTRIBUTE_NOINLINE const void* ReadObject(SessionState& session,
-                                               ContentTypeId type_id,
-                                               const ObjectKey& key,
-                                               Reference reference) {
+const void* ReadObject(SessionState& session, ContentTypeId type_id,
+                       const ObjectKey& key, Reference reference) {
   if (const void* object = Recall(session, type_id, key, reference))
     return object;
   if (key.is_null()) return nullptr;
@@ -207,12 +194,13 @@ absl::Status CannotBeRead(SessionState& session, const ListRead& read) {
 }  // namespace
 
 Session::Session(std::unique_ptr<SessionState> state)
-    : state_(std::move(state)) {}
+    : state_(std::move(state)), views_(state_->views()) {}
 Session::Session(Session&&) noexcept = default;
 Session& Session::operator=(Session&& other) noexcept {
   if (this == &other) return *this;
   const Session ended(std::move(*this));
   state_ = std::move(other.state_);
+  views_ = other.views_;
   return *this;
 }
 Session::~Session() {
@@ -276,16 +264,12 @@ absl::StatusOr<LoadPlan> Session::PlanFor(TypeTag tag,
 const void* Session::GetForeign(TypeTag tag, const AnyRef& ref) {
   const ContentType* type = state_->cache().schema.Find(tag);
   if (type == nullptr) return nullptr;
-  if (const void* object = RecallAtOnce(*state_, type->id(), ref.hint()))
-    return object;
   return ReadObject(*state_, type->id(), ref.key(), {&ref, ref.hint()});
 }
 
 const void* Session::GetGeneric(TypeTag tag, const GenericRef& ref) {
   const ContentTypeId type = ref.content_type();
   if (!state_->IsOf(type, tag)) return nullptr;
-  if (const void* object = RecallAtOnce(*state_, type, ref.hint()))
-    return object;
   return ReadObject(*state_, type, ref.key(), {&ref, ref.hint()});
 }
 
@@ -302,7 +286,7 @@ Resolution Session::ResolveForeign(TypeTag tag, const AnyRef& ref) {
               ref.key().ToString(), "'); there are ", schema.TypeNames()))};
 }
 
-Resolution Session::Resolve(const GenericRef& ref) {
+Resolution Session::ResolveGeneric(const GenericRef& ref) {
   const Schema& schema = state_->cache().schema;
   if (ref.is_null())
     return {Outcome::kNull, nullptr, nullptr, absl::OkStatus()};

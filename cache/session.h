@@ -55,6 +55,7 @@
 #include "polyref/cache/generic_ref.h"
 #include "polyref/cache/index.h"
 #include "polyref/cache/internal/row_span.h"
+#include "polyref/cache/internal/type_view.h"
 #include "polyref/cache/internal/visit.h"
 #include "polyref/cache/list.h"
 #include "polyref/cache/load_plan.h"
@@ -152,15 +153,21 @@ class Session {
   // The object, or null if it has none: see Resolve for why. Loads it if it is
   // not in memory and the mode allows it. Cost in memory: a hash lookup the
   // first time, then, wherever the reference is read again, a few checks of the
-  // entry it remembers: no lock, no allocation, no atomic read-modify-write.
+  // entry it remembers; and once the object has been read some four times, and
+  // unless it has a time to live, a comparison for as long as nothing of its
+  // type is changed or evicted. None of them takes a lock or allocates.
   template <typename T>
   const T* Get(const Ref<T>& ref) {
-    return static_cast<const T*>(GetForeign(TypeTagOf<T>(), ref));
+    const void* const object = views_.ReadAtOnce(TypeTagOf<T>(), ref);
+    return static_cast<const T*>(
+        object != nullptr ? object : GetForeign(TypeTagOf<T>(), ref));
   }
   // Null also if the reference is to another type than T.
   template <typename T>
   const T* Get(const GenericRef& ref) {
-    return static_cast<const T*>(GetGeneric(TypeTagOf<T>(), ref));
+    const void* const object = views_.ReadAtOnce(TypeTagOf<T>(), ref);
+    return static_cast<const T*>(
+        object != nullptr ? object : GetGeneric(TypeTagOf<T>(), ref));
   }
 
   // The same with the outcome.
@@ -168,7 +175,13 @@ class Session {
   Resolution Resolve(const Ref<T>& ref) {
     return ResolveForeign(TypeTagOf<T>(), ref);
   }
-  Resolution Resolve(const GenericRef& ref);
+  Resolution Resolve(const GenericRef& ref) {
+    if (auto* const view = views_.Find(ref.content_type())) {
+      if (const void* const object = view->ReadAtOnce(ref.hint()))
+        return {Outcome::kLoaded, view->type, object, absl::OkStatus()};
+    }
+    return ResolveGeneric(ref);
+  }
 
   // Resolves and branches: each of `branches` takes a const reference to an
   // object of one class, the last one a const Resolution& for what none of the
@@ -328,11 +341,14 @@ class Session {
   const void* GetForeign(TypeTag tag, const cache_internal::AnyRef& ref);
   const void* GetGeneric(TypeTag tag, const GenericRef& ref);
   Resolution ResolveForeign(TypeTag tag, const cache_internal::AnyRef& ref);
+  Resolution ResolveGeneric(const GenericRef& ref);
   absl::Status PutObject(TypeTag tag, ObjectPtr object);
   absl::Status EraseKey(TypeTag tag, const ObjectKey& key);
   std::shared_ptr<const void> ShareObject(TypeTag tag, const void* object);
 
   std::unique_ptr<cache_internal::SessionState> state_;
+  // Of state_.
+  cache_internal::TypeViews views_;
 };
 
 }  // namespace polyref

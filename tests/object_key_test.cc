@@ -324,8 +324,8 @@ TEST(ObjectKeyTest, LeavesTheRestOfItsWord) {
   };
   EXPECT_EQ(sizeof(ObjectKey), 24);
   EXPECT_EQ(sizeof(Kept), 24);
-  EXPECT_EQ(sizeof(Ref<int>), 40);
-  EXPECT_EQ(sizeof(GenericRef), 48);
+  EXPECT_EQ(sizeof(Ref<int>), 48);
+  EXPECT_EQ(sizeof(GenericRef), 56);
 }
 
 // The characters of a key are its own, whatever becomes of what was beside it.

@@ -57,6 +57,7 @@ class SessionState : public SessionView {
   // the condition; null: whatever its object.
   void SetFilter(const void* reference, const Condition* where) {
     if (where != nullptr) {
+      if (filters_.empty()) CheckAllReads();
       filters_.insert_or_assign(reference, *where);
     } else if (!filters_.empty()) {
       filters_.erase(reference);

@@ -19,14 +19,15 @@ SessionView::SessionView(CacheState& cache, Tick time)
       pools_(cache.map.pools()) {
   types_.reserve(cache.schema.types().size());
   for (const ContentType& type : cache.schema.types()) {
-    types_.push_back({.tag = type.tag(),
+    types_.push_back({.type = &type,
+                      .tag = type.tag(),
                       .epoch = kNoEpoch,
+                      .reads = {},
                       .top_floor = &cache.map.top_floor(type.id()),
                       .due = 0,
                       .key_kind = type.key().kind,
                       .is_open = false,
                       .generation = 1,
-                      .reads = {},
                       .own = nullptr});
     Reopen(type.id());
   }
@@ -44,7 +45,14 @@ void SessionView::Reopen(ContentTypeId type) {
   view.due = std::min(time_, kNeverExpires - 1 - ahead) + ahead;
   view.is_open = (view.own == nullptr || view.own->empty()) &&
                  cache_.map.may_be_read_by_hint();
-  view.epoch = view.is_open ? cache_.map.EpochAt(type, snapshot_) : kNoEpoch;
+  view.epoch = view.is_open && may_read_at_once_
+                   ? cache_.map.EpochAt(type, snapshot_)
+                   : kNoEpoch;
+}
+
+void SessionView::CheckAllReads() {
+  may_read_at_once_ = false;
+  for (TypeView& view : types_) view.epoch = kNoEpoch;
 }
 
 void SessionView::SumReads() {

@@ -34,12 +34,43 @@
 #include "polyref/cache/internal/list_query.h"
 #include "polyref/cache/internal/row_span.h"
 #include "polyref/cache/internal/type_epoch.h"
+#include "polyref/cache/internal/type_view.h"
 #include "polyref/cache/list_request.h"
 #include "polyref/cache/object_key.h"
 
 namespace polyref::cache_internal {
 
 using View = IdentityMap::View;
+
+// A load that failed.
+struct LoadFailure {
+  uint64_t run;  // the load that failed
+  absl::Status status;
+  bool under_way = false;  // no failure of a loader: try again later
+};
+
+// What only one session knows of a content type.
+struct SessionLayer {
+  std::vector<RowSpan> unindexed;
+  RowSpan last_adopted;
+  // By key, in the order of staging: the transaction, and what it would
+  // write. The last one is in `staged`.
+  absl::flat_hash_map<ObjectKey, std::vector<std::pair<const void*, View>>>
+      stagings;
+  // The first that has a key decides.
+  absl::flat_hash_map<ObjectKey, View> staged;
+  absl::flat_hash_map<ObjectKey, View> writes;
+  absl::flat_hash_map<ObjectKey, View> rows;  // adopted
+  absl::flat_hash_map<ObjectKey, View> views;
+  absl::flat_hash_map<ObjectKey, LoadFailure> failures;
+  // Objects that the map did not take; kept_ owns them.
+  std::vector<const void*> kept;
+
+  bool empty() const {
+    return views.empty() && rows.empty() && unindexed.empty() &&
+           writes.empty() && staged.empty();
+  }
+};
 
 // Thread-compatible. Keys are canonical.
 class SessionView {
@@ -78,7 +109,7 @@ class SessionView {
   }
 
   // The object that Find would find, if the hint leads to it; else null, which
-  // says nothing. Cost: as RecallAtOnce, or that of following two pointers, and
+  // says nothing. Cost: that of a comparison, or of following two pointers, and
   // once in an epoch an atomic exchange. Takes no lock, and writes at most one
   // relaxed byte besides the hint.
   const void* Recall(ContentTypeId type, const ObjectKey& key,
@@ -96,12 +127,11 @@ class SessionView {
     }
     return nullptr;
   }
-  // The same, if the hint is of the type's epoch as the session sees it. Cost:
-  // a comparison. Writes nothing.
-  ABSL_ATTRIBUTE_ALWAYS_INLINE const void* RecallAtOnce(
-      ContentTypeId type, const EntryHint& hint) const {
-    return hint.In(types_[static_cast<size_t>(type)].epoch);
-  }
+  // For the reads in which the hint is of the type's epoch, as this session
+  // sees it: they cost a comparison.
+  TypeViews views() { return {&cache_.schema, types_.data(), types_.size()}; }
+  // No such reads from now on.
+  void CheckAllReads();
   // The same as Find, but as of that write where the session has not read it
   // already and knew nothing when it began.
   View FindAsOf(ContentTypeId type, const ObjectKey& key, Sequence as_of,
@@ -159,7 +189,7 @@ class SessionView {
 
   // Counts a reference to the type that was resolved from memory, or not.
   void CountRead(ContentTypeId type, IdentityMap::State state) {
-    ++types_[static_cast<size_t>(type)].reads[static_cast<size_t>(state)];
+    view(type).CountRead(state);
   }
 
   // ---- What lists and indexes are read from. ----
@@ -208,11 +238,7 @@ class SessionView {
 
   // ---- Failed loads, remembered here and nowhere else. ----
 
-  struct Failure {
-    uint64_t run;  // the load that failed
-    absl::Status status;
-    bool under_way = false;  // no failure of a loader: try again later
-  };
+  using Failure = LoadFailure;
   void SetFailure(ContentTypeId type, const ObjectKey& key, Failure failure);
   // The last failure to load the key, or null.
   const Failure* FindFailure(ContentTypeId type, const ObjectKey& key) const;
@@ -222,40 +248,7 @@ class SessionView {
  private:
   SessionView(CacheState& cache, Tick time);
 
-  struct Layer {
-    std::vector<RowSpan> unindexed;
-    RowSpan last_adopted;
-    // By key, in the order of staging: the transaction, and what it would
-    // write. The last one is in `staged`.
-    absl::flat_hash_map<ObjectKey, std::vector<std::pair<const void*, View>>>
-        stagings;
-    // The first that has a key decides.
-    absl::flat_hash_map<ObjectKey, View> staged;
-    absl::flat_hash_map<ObjectKey, View> writes;
-    absl::flat_hash_map<ObjectKey, View> rows;  // adopted
-    absl::flat_hash_map<ObjectKey, View> views;
-    absl::flat_hash_map<ObjectKey, Failure> failures;
-    // Objects that the map did not take; kept_ owns them.
-    std::vector<const void*> kept;
-
-    bool empty() const {
-      return views.empty() && rows.empty() && unindexed.empty() &&
-             writes.empty() && staged.empty();
-    }
-  };
-
-  // One content type: first what a read needs that goes straight to the map.
-  struct TypeView {
-    TypeTag tag;
-    Epoch epoch;  // kNoEpoch if it is over, or the view is not open
-    const std::atomic<Sequence>* top_floor;
-    Tick due;  // what expires by then is gone, or to be renewed
-    KeyKind key_kind;
-    bool is_open;  // the session has nothing of its own for the type
-    uint32_t generation;
-    std::array<int64_t, 3> reads;  // by what was known, since the last sum
-    std::unique_ptr<Layer> own;    // null until there is something
-  };
+  using Layer = SessionLayer;
 
   template <typename K>
   ABSL_ATTRIBUTE_ALWAYS_INLINE const void* RecallAs(
@@ -308,6 +301,7 @@ class SessionView {
   Sequence snapshot_;
   Tick time_;
   Patience patience_;
+  bool may_read_at_once_ = true;
   std::vector<TypeView> types_;  // by content type id
   const EntryPools& pools_;
   absl::flat_hash_map<const void*, std::shared_ptr<const void>> kept_;

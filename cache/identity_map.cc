@@ -553,9 +553,10 @@ void IdentityMap::Write(ContentTypeId type, const ObjectKey& key, State state,
                         void* object, Tick expires) {
   TypeTable& table = this->table(type);
   table.Touch(write());
-  if (object != nullptr) table.indexes.Add(object);
-  table.indexes.Know(key, write());
   Entry& entry = Link(table, key);
+  if (object != nullptr)
+    table.indexes.Add(object, table.entries->HintTo(entry));
+  table.indexes.Know(key, write());
   if (const Version* before = Current(table, &entry))
     table.Count(before->state, -1);
   table.Count(state, +1);
@@ -607,8 +608,9 @@ void IdentityMap::Forget(TypeTable& table, const Version* before,
 Entry& IdentityMap::Fill(TypeTable& table, const ObjectKey& key, Entry* known,
                          void* object, Tick expires) {
   const State state = object == nullptr ? State::kMissing : State::kLoaded;
-  if (object != nullptr) table.indexes.Add(object);
   Entry& entry = known != nullptr ? *known : LinkNew(table, key);
+  if (object != nullptr)
+    table.indexes.Add(object, table.entries->HintTo(entry));
   const Version* gap = Current(table, &entry);
   POLYREF_CHECK(gap == nullptr || gap->state == State::kUnknown,
                 "filled what is known");

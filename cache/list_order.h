@@ -9,6 +9,7 @@
 #ifndef POLYREF_CACHE_LIST_ORDER_H_
 #define POLYREF_CACHE_LIST_ORDER_H_
 
+#include <algorithm>
 #include <compare>
 #include <cstddef>
 #include <memory>
@@ -83,7 +84,11 @@ class ListOrder {
 
   // Whether both put the same objects in the same order.
   friend bool operator==(const ListOrder& a, const ListOrder& b) {
-    return a.type_ == b.type_ && a.ToString() == b.ToString();
+    return a.type_ == b.type_ &&
+           std::equal(a.terms_.begin(), a.terms_.end(), b.terms_.begin(),
+                      b.terms_.end(), [](const Term& x, const Term& y) {
+                        return x.descending == y.descending && x.name == y.name;
+                      });
   }
 
  private:

@@ -26,6 +26,7 @@
 #include "polyref/cache/field.h"
 #include "polyref/cache/generic_ref.h"
 #include "polyref/cache/index.h"
+#include "polyref/cache/internal/entry_hint.h"
 #include "polyref/cache/internal/floors.h"
 #include "polyref/cache/internal/lease_table.h"
 #include "polyref/cache/internal/mutex.h"
@@ -157,8 +158,9 @@ class LockedMap {
   }
 
   Sequence now() const { return map_.now(); }
-  View Find(ContentTypeId type, const ObjectKey& key, Sequence as_of) const {
-    return map_.Find(type, key, as_of);
+  View Find(ContentTypeId type, const ObjectKey& key, Sequence as_of,
+            const EntryHint* hint = nullptr) const {
+    return map_.Find(type, key, as_of, 0, hint);
   }
   const TypeIndexes& indexes(ContentTypeId type) const {
     return map_.indexes(type);
@@ -802,6 +804,25 @@ class ChildrenTest : public ::testing::Test {
     std::sort(ids.begin(), ids.end());
     return ids;
   }
+  // The same of a list that is read as it stands, now; empty if it can't be.
+  std::vector<int64_t> ReadInOrder(int64_t owner) {
+    const auto recall = [&](const ObjectKey& key, uint64_t at) -> const void* {
+      EntryHint hint;
+      const View view = map_.Find(kPet, key, map_.now(), &hint);
+      return hint.value() == at ? view.object : nullptr;
+    };
+    std::vector<const void*> pets;
+    bool in_order = false;
+    std::vector<int64_t> ids;
+    if (!map_.indexes(kPet).ReadChildren(Reference("owner"), {kOwner, owner},
+                                         ListOrder(schema_.type(kPet)),
+                                         Extent(), pets, in_order, recall) ||
+        !in_order)
+      return {};
+    for (const void* pet : pets)
+      ids.push_back(static_cast<const Pet*>(pet)->id);
+    return ids;
+  }
   std::vector<int64_t> Aged(int64_t age) {
     std::vector<int64_t> ids;
     const Scalar value = age;
@@ -844,6 +865,23 @@ TEST_F(ChildrenTest, AreFoundByTheirParents) {
   EXPECT_THAT(Children("owner", 2), IsEmpty());
   EXPECT_THAT(Children("breeder", 1), ElementsAre(2));
   EXPECT_THAT(Children("breeder", 2), ElementsAre(1));
+}
+
+TEST_F(ChildrenTest, CoveredListIsReadWithoutLookup) {
+  const auto since = map_.now();
+  for (const int64_t id : {3, 1, 2})
+    EXPECT_EQ(Load({id, {}, 0, Ref<Owner>(1)}, since).rejected, nullptr);
+  EXPECT_THAT(ReadInOrder(1), IsEmpty());
+  Cover("owner", 1, since);
+  EXPECT_THAT(ReadInOrder(1), ElementsAre(1, 2, 3));
+  Put({0, {}, 0, Ref<Owner>(1)});
+  EXPECT_THAT(ReadInOrder(1), ElementsAre(0, 1, 2, 3));
+  // Who sees another version of one of them has to look it up.
+  const Sequence reader = map_.OpenReader();
+  Put({2, {}, 0, Ref<Owner>(2)});
+  EXPECT_THAT(ReadInOrder(1), IsEmpty());
+  map_.CloseReader(reader);
+  EXPECT_THAT(ReadInOrder(1), ElementsAre(0, 1, 3));
 }
 
 TEST_F(ChildrenTest, FollowEveryWrite) {

@@ -1318,6 +1318,29 @@ TEST_F(ListsTest, CompleteListServesEveryQuestion) {
   EXPECT_THAT(Calls(), IsEmpty());
 }
 
+TEST_F(ListsTest, WhatComesLaterStandsInTheOrderOfTheFamily) {
+  EXPECT_THAT(ReadBy({"books{order=-year}"}, 1), ElementsAre(13, 12, 11));
+  Put({14, 2000, Ref<Author>(1)});
+  Put({12, 2010, Ref<Author>(1)});
+  EXPECT_THAT(ReadBy({"books{order=-year}"}, 1), ElementsAre(12, 13, 14, 11));
+  EXPECT_THAT(ReadBy({"books{order=year;limit=2}"}, 1), ElementsAre(11, 14));
+  EXPECT_THAT(ReadAnew(1), ElementsAre(11, 12, 13, 14));
+}
+
+TEST_F(ListsTest, LargeFamiliesAreReadAsSmallOnes) {
+  std::vector<int64_t> ids = {11, 12, 13};
+  for (int64_t id = 100; id < 300; ++id) {
+    source_.Add<Book>({{id, 1000 + id % 7, Ref<Author>(1)}});
+    ids.push_back(id);
+  }
+  EXPECT_EQ(ReadAnew(1), ids);
+  EXPECT_EQ(ReadAnew(1), ids);
+  EXPECT_EQ(ReadBy({"books{order=-id;limit=1}"}, 1),
+            std::vector<int64_t>({299}));
+  for (int64_t id = 100; id < 300; ++id) Erase(id);
+  EXPECT_THAT(ReadAnew(1), ElementsAre(11, 12, 13));
+}
+
 TEST_F(ListsTest, LastPrefetchIsWhatIsRead) {
   const std::vector<Author> rows = Authors({1});
   Session session = cache_.NewSession();
@@ -1486,6 +1509,23 @@ TEST_F(ListConditionTest, WithoutSqlTheWholeListIsLoaded) {
   EXPECT_THAT(ReadAnew(1), ElementsAre(11, 12, 13));
   EXPECT_THAT(ReadBy(what, 1), ElementsAre(12, 13));
   EXPECT_THAT(Calls(), IsEmpty());
+}
+
+TEST_F(ListConditionTest, PrefixIsReadInItsOrderWithoutSql) {
+  EXPECT_THAT(ReadBy({"books{order=-year;limit=2}"}, 1), ElementsAre(13, 12));
+  Calls();
+  EXPECT_THAT(
+      ReadBy(Prefetch{"books{where=recent;order=-year;limit=1}"}.With(by_hand_),
+             1),
+      ElementsAre(13));
+  EXPECT_THAT(Calls(), IsEmpty());
+}
+
+TEST_F(ListConditionTest, WithoutSqlTheOrderIsThatOfTheList) {
+  const Prefetch what =
+      Prefetch{"books{where=recent;order=-year}"}.With(by_hand_);
+  EXPECT_THAT(ReadBy(what, 1), ElementsAre(13, 12));
+  EXPECT_THAT(ReadBy(what, 1), ElementsAre(13, 12));
 }
 
 TEST_F(ListConditionTest, LimitIsOfThoseThatMeetIt) {

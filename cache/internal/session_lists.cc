@@ -10,12 +10,18 @@
 //     rows or refreshes. Then it is read again from what was known before.
 //  3. A child belongs to a list if its reference, in the version this session
 //     sees, points at the parent.
+//
+// Mostly the session has nothing of its own, and each child in the index is the
+// current one and seen by it. Then the family is read as it stands: in the
+// order in which it was loaded, with a look at each entry. If one of them turns
+// out to be another, or not to be seen, all keys are looked up.
 #include "polyref/cache/internal/session_lists.h"
 
 #include <algorithm>
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/hash/hash.h"
+#include "polyref/cache/internal/entry_hint.h"
 #include "polyref/cache/internal/reference.h"
 #include "polyref/cache/internal/text.h"
 
@@ -72,16 +78,18 @@ const SessionLists::Query* SessionLists::FindQuery(
 std::optional<Objects> SessionLists::FindLinks(const ListQuery& query,
                                                const ListParent& parent) {
   std::optional<Objects> links;
+  bool in_order = false;
   const auto read = [&](const Extent& extent) {
     if (extent.kind == Extent::Kind::kComplete)
-      links = ChildrenOf(query.load, parent, extent);
+      links =
+          ChildrenOf(query.load, parent, query.load.order, extent, in_order);
     return links.has_value();
   };
   const Entry* entry = FindEntry(query, parent);
   if ((entry == nullptr || !read(entry->extent)) &&
       !session_.FindExtent(query, parent, read))
     return std::nullopt;
-  Sort(query.load.order, *links);
+  if (!in_order) Sort(query.load.order, *links);
   return links;
 }
 
@@ -240,13 +248,19 @@ std::optional<Objects> SessionLists::ReadWithin(const ListQuery& query,
   if (extent.kind == Extent::Kind::kUnknown) return std::nullopt;
   if (!complete && (query.reach() == 0 || query.member_key != nullptr))
     return std::nullopt;
-  std::optional<Objects> children = ChildrenOf(query.load, parent, extent);
+  bool in_order = false;
+  const ListOrder& order =
+      query.member_key == nullptr ? query.order : query.load.order;
+  std::optional<Objects> children =
+      ChildrenOf(query.load, parent, order, extent, in_order);
   if (!children) return std::nullopt;
   Objects members = *std::move(children);
   if (query.member_key != nullptr) {
-    std::optional<Objects> behind = MembersOf(query, std::move(members));
+    std::optional<Objects> behind =
+        MembersOf(query, std::move(members), in_order);
     if (!behind) return std::nullopt;
     members = *std::move(behind);
+    in_order = query.in_link_order;
   }
   if (query.where) {
     std::erase_if(members, [&](const void* member) {
@@ -259,7 +273,7 @@ std::optional<Objects> SessionLists::ReadWithin(const ListQuery& query,
     });
     if (members.size() < query.reach()) return std::nullopt;
   }
-  if (!query.in_link_order) Sort(query.order, members);
+  if (!in_order) Sort(query.order, members);
   if (query.limit > 0) {
     members.resize(std::min(members.size(), query.reach()));
     members.erase(members.begin(),
@@ -270,10 +284,24 @@ std::optional<Objects> SessionLists::ReadWithin(const ListQuery& query,
 
 std::optional<Objects> SessionLists::ChildrenOf(const ListRequest& load,
                                                 const ListParent& parent,
-                                                const Extent& extent) {
+                                                const ListOrder& order,
+                                                const Extent& extent,
+                                                bool& in_order) {
   const ContentType& child = *load.child;
   const Schema& schema = session_.cache().schema;
+  const TypeIndexes& indexes = session_.cache().map.indexes(child.id());
   Objects children;
+  const auto recall = [&](const ObjectKey& key, uint64_t at) {
+    EntryHint hint;
+    hint.Set(at);
+    return session_.Recall(child.id(), key, hint);
+  };
+  if (!session_.HasOwnObjects(child.id()) &&
+      indexes.ReadChildren(*load.reference, parent, order, extent, children,
+                           in_order, recall))
+    return children;
+  children.clear();
+  in_order = false;
   bool any_expired = false;
   const auto add = [&](const ObjectKey& key) {
     const View view = session_.FindAsOf(child.id(), key, extent.as_of);
@@ -283,9 +311,7 @@ std::optional<Objects> SessionLists::ChildrenOf(const ListRequest& load,
       children.push_back(view.object);
   };
   for (const ObjectKey& key :
-       session_.cache()
-           .map.indexes(child.id())
-           .ChildrenOf(*load.reference, parent, load.order, extent))
+       indexes.ChildrenOf(*load.reference, parent, order, extent))
     add(key);
   if (const SecondaryIndex* own = OwnChildrenOf(load)) {
     own->ForEach(absl::Hash<ListParent>()(parent),
@@ -317,9 +343,9 @@ const SecondaryIndex* SessionLists::OwnChildrenOf(const ListRequest& load) {
 }
 
 std::optional<Objects> SessionLists::MembersOf(const ListQuery& query,
-                                               Objects links) {
+                                               Objects links, bool in_order) {
   const ContentType& type = query.order.type();
-  Sort(query.load.order, links);
+  if (!in_order) Sort(query.load.order, links);
   Objects members;
   absl::flat_hash_set<const void*> seen;
   for (const void* link : links) {

@@ -160,14 +160,18 @@ class SessionLists {
                                                      const ListParent& parent,
                                                      const Extent& extent);
   // All objects the session sees that point at `parent`, each once; empty if
-  // the time of one of them is over.
+  // the time of one of them is over. The place of `extent` is one in `order`.
+  // `in_order`: they come in it.
   std::optional<std::vector<const void*>> ChildrenOf(const ListRequest& load,
                                                      const ListParent& parent,
-                                                     const Extent& extent);
+                                                     const ListOrder& order,
+                                                     const Extent& extent,
+                                                     bool& in_order);
   const SecondaryIndex* OwnChildrenOf(const ListRequest& load);
   // What links point at, in their order; empty if one of them is not known.
+  // `in_order`: the links come in theirs.
   std::optional<std::vector<const void*>> MembersOf(
-      const ListQuery& query, std::vector<const void*> links);
+      const ListQuery& query, std::vector<const void*> links, bool in_order);
 
   // Grows with the generations of the types that the list depends on.
   uint64_t GenerationOf(const ListQuery& query) const;

@@ -39,20 +39,24 @@ TypeIndexes::TypeIndexes(const Schema& schema, const ContentType& type)
       if (&schema.ChildOf(list) != &type) continue;
       const Relation& reference = schema.ReferenceOf(list);
       if (HasLists(reference)) continue;
-      references_.push_back(std::make_unique<Reference>());
-      references_.back()->relation = &reference;
+      const auto is_sibling = [&schema, &reference](const void* a,
+                                                    const void* b) {
+        return ParentOf(schema, reference, a) == ParentOf(schema, reference, b);
+      };
+      references_.push_back(std::make_unique<Reference>(
+          Reference{&reference, ChildIndex(is_sibling), {}}));
     }
   }
-  bytes_per_object_ = (references_.size() + matches_.size()) *
-                      SecondaryIndex::BytesPerPosting();
+  bytes_per_object_ = references_.size() * ChildIndex::BytesPerChild() +
+                      matches_.size() * SecondaryIndex::BytesPerPosting();
 }
 
-void TypeIndexes::Add(const void* object) {
+void TypeIndexes::Add(const void* object, uint64_t hint) {
   if (!has_any()) return;
   const WriterLock lock(mutex_);
   for (const auto& reference : references_) {
     const auto parent = ParentOf(schema_, *reference->relation, object);
-    if (parent) reference->children.Add(HashOfParent(*parent), object);
+    if (parent) reference->children.Add(HashOfParent(*parent), {object, hint});
   }
   for (size_t i = 0; i < matches_.size(); ++i)
     matches_[i].Add(HashOf(ValuesOf(type_.indexes()[i], object)), object);
@@ -61,7 +65,10 @@ void TypeIndexes::Add(const void* object) {
 void TypeIndexes::Remove(const void* object) {
   if (!has_any()) return;
   const WriterLock lock(mutex_);
-  for (const auto& reference : references_) reference->children.Remove(object);
+  for (const auto& reference : references_) {
+    const auto parent = ParentOf(schema_, *reference->relation, object);
+    if (parent) reference->children.Remove(HashOfParent(*parent), object);
+  }
   for (SecondaryIndex& matches : matches_) matches.Remove(object);
 }
 
@@ -76,6 +83,14 @@ std::vector<ObjectKey> TypeIndexes::ChildrenOf(const Relation& reference,
       keys.push_back(type_.KeyOf(child));
   });
   return keys;
+}
+
+bool TypeIndexes::FindFamily(const Relation& reference,
+                             const ListParent& parent,
+                             ChildIndex::Family& family) const {
+  if (!Of(reference).children.Find(HashOfParent(parent), family)) return false;
+  return family.children.empty() ||
+         ParentOf(schema_, reference, family.children.front().object) == parent;
 }
 
 std::vector<ObjectKey> TypeIndexes::Matches(
@@ -106,8 +121,12 @@ void TypeIndexes::Cover(const ListRequest& request, const ListParent& parent,
                         const Extent& extent, Sequence since, Tick expires,
                         Sequence oldest) {
   const WriterLock lock(mutex_);
-  CoverageTable& coverage = Of(*request.reference).coverage;
+  Reference& reference = Of(*request.reference);
+  CoverageTable& coverage = reference.coverage;
   coverage.Sweep(oldest);
+  // What was asked for in an order will be read in it.
+  if (extent.kind != Extent::Kind::kUnknown)
+    reference.children.Arrange(HashOfParent(parent), request.order);
   if (extent.kind == Extent::Kind::kComplete) {
     coverage.SetComplete(parent, since, expires);
   } else if (extent.kind == Extent::Kind::kUpTo) {
@@ -232,10 +251,9 @@ void TypeIndexes::CheckInvariants(std::span<const void* const> objects) const {
     size_t children = 0;
     for (const void* object : objects) {
       const auto parent = ParentOf(schema_, *reference->relation, object);
-      const std::optional<size_t> hash = reference->children.HashOf(object);
-      POLYREF_CHECK(hash.has_value() == parent.has_value(), type_.name());
       if (!parent) continue;
-      POLYREF_CHECK(*hash == HashOfParent(*parent), type_.name());
+      POLYREF_CHECK(reference->children.Contains(HashOfParent(*parent), object),
+                    type_.name());
       ++children;
     }
     POLYREF_CHECK(children == reference->children.size(), type_.name());

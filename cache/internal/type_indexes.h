@@ -15,6 +15,7 @@
 #include "polyref/cache/content_type.h"
 #include "polyref/cache/coverage.h"
 #include "polyref/cache/field.h"
+#include "polyref/cache/internal/child_index.h"
 #include "polyref/cache/internal/mutex.h"
 #include "polyref/cache/internal/open_readers.h"
 #include "polyref/cache/internal/secondary_index.h"
@@ -33,8 +34,8 @@ class TypeIndexes {
   TypeIndexes(const Schema& schema, const ContentType& type);
 
   // Indexes an object of the type, or takes it out again before it changes or
-  // goes.
-  void Add(const void* object);
+  // goes. `hint` leads to its entry.
+  void Add(const void* object, uint64_t hint);
   void Remove(const void* object);
 
   // The keys of all indexed objects that may point at `parent` by `reference`,
@@ -45,6 +46,31 @@ class TypeIndexes {
                                     const ListParent& parent,
                                     const ListOrder& order,
                                     const Extent& extent) const;
+
+  // The same objects themselves, for a reader to whom nothing stands in for any
+  // of them: appends them to `children` if recall(their key, their hint)
+  // returns every one of them. Returns false if not, and when it is not known
+  // at little cost. `in_order`: they come in `order`. REQUIRES:
+  // HasLists(reference); `recall` takes no lock.
+  template <typename Recall>
+  bool ReadChildren(const Relation& reference, const ListParent& parent,
+                    const ListOrder& order, const Extent& extent,
+                    std::vector<const void*>& children, bool& in_order,
+                    Recall&& recall) const {
+    const ReaderLock lock(mutex_);
+    ChildIndex::Family family;
+    if (!FindFamily(reference, parent, family)) return false;
+    children.reserve(family.children.size());
+    for (const auto& [object, hint] : family.children) {
+      if (extent.place != nullptr && order.Compare(object, *extent.place) > 0)
+        continue;
+      if (recall(type_.KeyOf(object), hint) != object) return false;
+      children.push_back(object);
+    }
+    in_order = children.size() < 2 ||
+               (family.order != nullptr && *family.order == order);
+    return true;
+  }
 
   // The keys of all indexed objects with those values; a key may come twice.
   // REQUIRES: the index is one of the type's, `values` as many as it has parts.
@@ -122,13 +148,17 @@ class TypeIndexes {
  private:
   struct Reference {
     const Relation* relation;
-    SecondaryIndex children;
+    ChildIndex children;
     CoverageTable coverage;
   };
 
   bool has_any() const { return !references_.empty() || !matches_.empty(); }
   const Reference* Find(const Relation& reference) const;
   Reference& Of(const Relation& reference) const;
+  // The children of the parent, if they stand together.
+  bool FindFamily(const Relation& reference, const ListParent& parent,
+                  ChildIndex::Family& family) const
+      ABSL_SHARED_LOCKS_REQUIRED(mutex_);
   template <typename Visit>
   void ForEachMatch(const IndexDescription& index,
                     std::span<const Scalar> values, Visit&& visit) const

@@ -1,0 +1,117 @@
+// Which objects point at a parent, by the hash of the parent.
+//
+// The children of one parent are its family. A family of a few stands together
+// in one array, each child with the hint to its entry, and in an order once one
+// was asked for: so a list is read by walking an array, and nothing is looked
+// up or sorted. Families that are too large to be moved around, and those of
+// parents that happen to have one hash, are in a SecondaryIndex.
+//
+// All versions of an object that are alive are in it, so that readers of older
+// snapshots find theirs. That all of a family are what a reader sees it has to
+// find out by the hints.
+#ifndef POLYREF_CACHE_INTERNAL_CHILD_INDEX_H_
+#define POLYREF_CACHE_INTERNAL_CHILD_INDEX_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/container/inlined_vector.h"
+#include "polyref/cache/internal/secondary_index.h"
+#include "polyref/cache/list_order.h"
+
+namespace polyref::cache_internal {
+
+// Thread-compatible. Cost of a change: a hash lookup and a walk over at most
+// kMaxFamily children, or that of a SecondaryIndex. Of reading: a hash lookup,
+// and the children found.
+class ChildIndex {
+ public:
+  // So many stand together at most.
+  static constexpr size_t kMaxFamily = 64;
+
+  struct Child {
+    const void* object;
+    uint64_t hint;  // to its entry; 0: none
+  };
+  // A family that stands together.
+  struct Family {
+    std::span<const Child> children;
+    const ListOrder* order = nullptr;  // that they are in; null: none
+  };
+  // Whether two objects have the same parent.
+  using IsSibling = std::function<bool(const void*, const void*)>;
+
+  explicit ChildIndex(IsSibling is_sibling)
+      : is_sibling_(std::move(is_sibling)) {}
+
+  // REQUIRES: the object is not here yet.
+  void Add(size_t hash, Child child);
+  // Removes an object that was added with that hash, if it is here.
+  void Remove(size_t hash, const void* object);
+
+  // From now on the family stands in that order, if it stands together.
+  void Arrange(size_t hash, const ListOrder& order);
+
+  // Calls visit(object) for all that were added with that hash. REQUIRES:
+  // `visit` does not change the index.
+  template <typename Visit>
+  void ForEach(size_t hash, Visit&& visit) const {
+    const auto it = families_.find(hash);
+    if (it == families_.end()) return;
+    for (const Child& child : it->second.children) visit(child.object);
+    if (it->second.apart > 0) apart_.ForEach(hash, visit);
+  }
+
+  // Returns false if the family does not stand together. An empty one does.
+  bool Find(size_t hash, Family& family) const {
+    family = {};
+    const auto it = families_.find(hash);
+    if (it == families_.end()) return true;
+    const Members& members = it->second;
+    family.children = members.children;
+    if (members.order != 0) family.order = orders_[members.order - 1].get();
+    return members.apart == 0;
+  }
+
+  size_t size() const { return size_; }
+  bool Contains(size_t hash, const void* object) const;
+
+  // What one child takes at most, in most families: alone in a slot of the
+  // table, or its share of an array, or its posting.
+  static constexpr size_t BytesPerChild() {
+    return SecondaryIndex::BytesPerPosting();
+  }
+
+ private:
+  // Orders that are remembered. A family in another one stays as it is.
+  static constexpr size_t kMaxOrders = 16;
+
+  struct Members {
+    absl::InlinedVector<Child, 1> children;
+    uint32_t apart = 0;  // so many are in apart_ instead
+    uint8_t order = 0;   // its position in orders_, from 1; 0: none
+  };
+  // The hash is one already.
+  struct Same {
+    size_t operator()(size_t hash) const { return hash; }
+  };
+
+  // The position of an order, from 1; 0 if there are too many.
+  uint8_t PositionOf(const ListOrder& order);
+
+  const IsSibling is_sibling_;
+  absl::flat_hash_map<size_t, Members, Same> families_;
+  SecondaryIndex apart_;
+  std::vector<std::unique_ptr<const ListOrder>> orders_;
+  size_t size_ = 0;
+};
+
+}  // namespace polyref::cache_internal
+
+#endif  // POLYREF_CACHE_INTERNAL_CHILD_INDEX_H_

@@ -259,10 +259,14 @@ void ListLoad::Conclude(const ListParent& parent, ParentList& list,
 
 ListLoad::ParentList* ListLoad::Find(const ListBatchState& batch,
                                      const ListParent& parent) {
-  const auto it = ordinals_.find(parent);
-  if (it == ordinals_.end() || lists_[it->second].batch != &batch)
-    return nullptr;
-  return &lists_[it->second];
+  // The rows of one parent come side by side, as a rule.
+  if (last_found_ >= parents_.size() || parents_[last_found_] != parent) {
+    const auto it = ordinals_.find(parent);
+    if (it == ordinals_.end()) return nullptr;
+    last_found_ = it->second;
+  }
+  ParentList& list = lists_[last_found_];
+  return list.batch == &batch ? &list : nullptr;
 }
 
 }  // namespace polyref::cache_internal

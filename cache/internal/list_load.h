@@ -122,6 +122,7 @@ class ListLoad {
   std::string path_;
   std::vector<ListParent> parents_;  // by ordinal
   absl::flat_hash_map<ListParent, uint32_t> ordinals_;
+  uint32_t last_found_ = 0;
   // From the wave on.
   std::shared_ptr<Flight> flight_;
   std::vector<ParentList> lists_;  // by ordinal

@@ -67,6 +67,7 @@ void PlanRun::FollowAll() {
       for (const void* object : objects) Follow(way, object);
     }
     for (const Stop::ListWay& way : stop.lists) {
+      session_.lists().Expect(objects.size());
       for (const void* object : objects)
         FollowList(way, schema_.type(stop.type), object);
     }

@@ -50,13 +50,15 @@ const ListResult* SessionLists::FindAgain(const ListRelation& list,
 
 const ListResult* SessionLists::Find(const Query& query,
                                      const ListParent& parent) {
-  const Entry* entry = FindEntry(*query, parent);
+  Entry* entry = FindEntry(*query, parent);
   const uint64_t generation = GenerationOf(*query);
   if (const ListResult* result = ResultOf(entry, generation)) return result;
   Extent extent;
   std::optional<Objects> members = Read(*query, parent, entry, extent);
   if (!members) return nullptr;
-  Entry& read = EntryOf(query, parent);
+  // A condition may have read the slot by another query meanwhile.
+  const bool is_there = entry != nullptr && entry->query == query;
+  Entry& read = is_there ? *entry : EntryOf(query, parent);
   read.extent = std::move(extent);
   read.generation = generation;
   read.failed_run = 0;
@@ -171,6 +173,11 @@ const ListResult& SessionLists::Keep(Outcome outcome, absl::Status status) {
   return kept.result;
 }
 
+SessionLists::Entry* SessionLists::NewEntry(Entry entry) {
+  if (!entries_) entries_.emplace();
+  return &entries_->emplace_back(std::move(entry));
+}
+
 SessionLists::Kept& SessionLists::NewKept() {
   if (!kept_) kept_.emplace();
   return kept_->emplace_back();
@@ -185,7 +192,7 @@ SessionLists::Entry* SessionLists::FindEntry(const ListRelation& list,
                                              std::string_view slot, bool count,
                                              const ListParent& parent) const {
   const auto it = slots_.find(SlotKey{&list, SlotOf(slot), count, parent});
-  return it == slots_.end() ? nullptr : it->second.get();
+  return it == slots_.end() ? nullptr : it->second;
 }
 
 SessionLists::Entry* SessionLists::FindEntry(const ListQuery& query,
@@ -201,11 +208,12 @@ SessionLists::Entry& SessionLists::EntryOf(const Query& query,
   if (slot_names_.empty()) slot_names_.emplace_back();
   const size_t slot = SlotOf(query->slot);
   if (slot == slot_names_.size()) slot_names_.push_back(query->slot);
-  std::unique_ptr<Entry>& entry =
-      slots_[SlotKey{query->list, slot, query->count_only, parent}];
-  if (entry == nullptr) entry = std::make_unique<Entry>();
-  if (entry->query == nullptr || !(*entry->query == *query))
-    *entry = Entry{.query = query, .extent = {}, .count = {}};
+  Entry*& entry = slots_[SlotKey{query->list, slot, query->count_only, parent}];
+  if (entry == nullptr) {
+    entry = NewEntry({.query = query, .extent = {}, .count = {}});
+  } else if (entry->query != query && !(*entry->query == *query)) {
+    *entry = {.query = query, .extent = {}, .count = {}};
+  }
   return *entry;
 }
 
@@ -219,7 +227,7 @@ uint64_t SessionLists::GenerationOf(const ListQuery& query) const {
 void SessionLists::Borrow(const SessionLists& other) {
   slot_names_ = other.slot_names_;
   for (const auto& [key, entry] : other.slots_)
-    slots_.emplace(key, std::make_unique<Entry>(*entry));
+    slots_.emplace(key, NewEntry(*entry));
 }
 
 void SessionLists::Clear() {

@@ -58,6 +58,9 @@ class SessionLists {
   std::optional<std::vector<const void*>> FindLinks(const ListQuery& query,
                                                     const ListParent& parent);
 
+  // So many lists are read soon.
+  void Expect(size_t count) { slots_.reserve(slots_.size() + count); }
+
   // From now on `query` is what its slot reads of the parent's list.
   void Choose(const Query& query, const ListParent& parent) {
     EntryOf(query, parent);
@@ -146,6 +149,7 @@ class SessionLists {
   Entry* FindEntry(const ListRelation& list, std::string_view slot, bool count,
                    const ListParent& parent) const;
   Entry& EntryOf(const Query& query, const ListParent& parent);
+  Entry* NewEntry(Entry entry);
   Kept& NewKept();
   // The position of a slot's name; slot_names_.size() if it is not there.
   size_t SlotOf(std::string_view name) const;
@@ -178,11 +182,12 @@ class SessionLists {
 
   SessionView& session_;
   std::vector<std::string> slot_names_;
+  absl::flat_hash_map<SlotKey, Entry*> slots_;
   // Entries keep their address: conditions may read other lists while one is
-  // read.
-  absl::flat_hash_map<SlotKey, std::unique_ptr<Entry>> slots_;
+  // read. Made when first used: even an empty one has memory.
+  std::optional<std::deque<Entry>> entries_;
   absl::flat_hash_map<const Relation*, OwnChildren> own_children_;
-  // Made when first used: even an empty one has memory.
+  // Made when first used.
   std::optional<std::deque<Kept>> kept_;
 };
 

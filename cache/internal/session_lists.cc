@@ -21,7 +21,6 @@
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/hash/hash.h"
-#include "polyref/cache/internal/entry_hint.h"
 #include "polyref/cache/internal/reference.h"
 #include "polyref/cache/internal/text.h"
 
@@ -299,10 +298,8 @@ std::optional<Objects> SessionLists::ChildrenOf(const ListRequest& load,
   const Schema& schema = session_.cache().schema;
   const TypeIndexes& indexes = session_.cache().map.indexes(child.id());
   Objects children;
-  const auto recall = [&](const ObjectKey& key, uint64_t at) {
-    EntryHint hint;
-    hint.Set(at);
-    return session_.Recall(child.id(), key, hint);
+  const auto recall = [&](const ObjectKey& key, uint64_t hint) {
+    return session_.RecallAt(child.id(), key, hint);
   };
   if (!session_.HasOwnObjects(child.id()) &&
       indexes.ReadChildren(*load.reference, parent, order, extent, children,

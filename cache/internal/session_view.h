@@ -116,16 +116,13 @@ class SessionView {
                      const EntryHint& hint) const {
     const TypeView& view = types_[static_cast<size_t>(type)];
     if (const void* object = hint.In(view.epoch)) return object;
-    if (!view.is_open || !key.Is(view.key_kind)) return nullptr;
-    switch (view.key_kind) {
-      case KeyKind::kInt64:
-        return RecallAs<int64_t>(view, type, key, hint);
-      case KeyKind::kUuid:
-        return RecallAs<Uuid>(view, type, key, hint);
-      case KeyKind::kText:
-        return RecallAs<std::string>(view, type, key, hint);
-    }
-    return nullptr;
+    const auto [object, epoch] = ReadEntry(type, key, hint.value());
+    return object == nullptr ? nullptr : hint.Confirm(object, epoch);
+  }
+  // The same for the value of a hint.
+  const void* RecallAt(ContentTypeId type, const ObjectKey& key,
+                       uint64_t hint) const {
+    return ReadEntry(type, key, hint).object;
   }
   // For the reads in which the hint is of the type's epoch, as this session
   // sees it: they cost a comparison.
@@ -250,23 +247,40 @@ class SessionView {
 
   using Layer = SessionLayer;
 
-  template <typename K>
-  ABSL_ATTRIBUTE_ALWAYS_INLINE const void* RecallAs(
-      const TypeView& view, ContentTypeId type, const ObjectKey& key,
-      const EntryHint& hint) const {
-    Entry* entry = FindAt<K>(pools_, hint.value(), type, key);
-    if (entry == nullptr) return nullptr;
+  // An object that was found in its entry, or null; the epoch in which it may
+  // be read without a look at the entry, or kNoEpoch.
+  struct Recalled {
+    const void* object = nullptr;
+    Epoch epoch = kNoEpoch;
+  };
+  ABSL_ATTRIBUTE_ALWAYS_INLINE Recalled ReadEntry(ContentTypeId type,
+                                                  const ObjectKey& key,
+                                                  uint64_t hint) const {
+    const TypeView& view = types_[static_cast<size_t>(type)];
+    if (!view.is_open || !key.Is(view.key_kind)) return {};
+    switch (view.key_kind) {
+      case KeyKind::kInt64:
+        return Read(view, FindAt<int64_t>(pools_, hint, type, key));
+      case KeyKind::kUuid:
+        return Read(view, FindAt<Uuid>(pools_, hint, type, key));
+      case KeyKind::kText:
+        return Read(view, FindAt<std::string>(pools_, hint, type, key));
+    }
+    return {};
+  }
+  ABSL_ATTRIBUTE_ALWAYS_INLINE Recalled Read(const TypeView& view,
+                                             Entry* entry) const {
+    if (entry == nullptr) return {};
     const Version* version = entry->newest.load(std::memory_order_acquire);
     const Sequence floor = view.top_floor->load(std::memory_order_acquire);
     if (version == nullptr || version->since > snapshot_ ||
-        version->since < floor || version->expires <= view.due)
-      return nullptr;
-    if (version->object == nullptr) return nullptr;
+        version->since < floor || version->expires <= view.due ||
+        version->object == nullptr)
+      return {};
     // Reads that are not checked are not noted, and don't see the time.
     const bool may_be_unchecked =
         NoteUse(*entry) && version->expires == kNeverExpires;
-    return hint.Confirm(version->object,
-                        may_be_unchecked ? view.epoch : kNoEpoch);
+    return {version->object, may_be_unchecked ? view.epoch : kNoEpoch};
   }
 
   TypeView& view(ContentTypeId type) {

@@ -12,6 +12,7 @@
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -53,11 +54,22 @@ struct Item {
   Reference next = {};
 };
 
+// A pointer that is as large as kBytes.
+template <size_t kBytes>
+struct Pointer {
+  const Item<Pointer>* item = nullptr;
+  std::array<std::byte, kBytes - sizeof(void*)> rest = {};
+};
+template <>
+struct Pointer<sizeof(void*)> {
+  const Item<Pointer>* item = nullptr;
+};
+
+// With pointers as large as references, what is left are the checks.
+template <size_t kBytes = sizeof(void*)>
 class RawPointers {
  public:
-  struct Reference {
-    const Item<Reference>* item = nullptr;
-  };
+  using Reference = Pointer<kBytes>;
 
   explicit RawPointers(const std::vector<int64_t>& next) {
     for (size_t id = 0; id < next.size(); ++id) {
@@ -363,7 +375,8 @@ void Define(const std::string& how, int64_t count, int max_threads) {
 }
 
 void DefineAll(int64_t count) {
-  Define<RawPointers>("RawPointer", count, 1);
+  Define<RawPointers<>>("RawPointer", count, 1);
+  Define<RawPointers<sizeof(Ref<Foreign>)>>("WideRawPointer", count, 1);
   Define<CheckedSlots>("CheckedSlot", count, 1);
   Define<Sessions<Foreign>>("SessionRef", count, 2);
   Define<Sessions<Generic>>("SessionGenericRef", count, 2);

@@ -20,8 +20,9 @@
 // and is no write: it makes visible what was true since the gap opened.
 //
 // A write that replaces or takes away something of a type ends the type's epoch
-// (type_epoch.h) before anything else; what fills a gap does not. Reads in one
-// epoch are not counted as uses, so who lets uses expire ends it, too.
+// (type_epoch.h) before anything else; what fills a gap does not. Who reads by
+// the epoch alone notes no use, so that eviction, which lets uses expire, ends
+// those of all types, too: a session finds that out at its next prefetch.
 //
 // So raising the floor forgets a whole type at once, and leaves stale entries
 // behind. Every later change of the type sweeps a few of them away, more than
@@ -159,6 +160,10 @@ const std::atomic<Sequence>& IdentityMap::top_floor(ContentTypeId type) const {
 
 Epoch IdentityMap::EpochAt(ContentTypeId type, Sequence as_of) const {
   return table(type).epoch.At(as_of);
+}
+
+bool IdentityMap::CountReader(ContentTypeId type) const {
+  return table(type).epoch.CountReader();
 }
 
 void IdentityMap::AskForRenewal(ContentTypeId type, const ObjectKey& key,

@@ -133,6 +133,8 @@ class IdentityMap {
   // The epoch of the type for readers as of that write; kNoEpoch if it has been
   // written to since. REQUIRES: as Find. Any thread.
   Epoch EpochAt(ContentTypeId type, Sequence as_of) const;
+  // A reader begins to read the type; see TypeEpoch. Any thread.
+  bool CountReader(ContentTypeId type) const;
   const TypeRules& rules(ContentTypeId type) const {
     return options_.rules[static_cast<size_t>(type)];
   }

@@ -265,8 +265,7 @@ int64_t IdentityMap::resident_bytes() const {
 void IdentityMap::EvictToFit() {
   if (resident_bytes() <= options_.capacity_bytes) return;
   TrimCoverage();
-  // The policy takes uses away of what it spares, and wants to see new ones.
-  for (const auto& table : tables_) table->epoch.BeginWith(write());
+  bool evicted = false;
   while (resident_bytes() > options_.capacity_bytes) {
     EvictionNode* node = policy_->Evict();
     if (node == nullptr) {
@@ -274,7 +273,11 @@ void IdentityMap::EvictToFit() {
       break;
     }
     EvictEntry(static_cast<Entry&>(*node));
+    evicted = true;
   }
+  if (!evicted) return;
+  // The policy took uses away of what it spared, and wants to see new ones.
+  for (const auto& table : tables_) table->epoch.BeginWith(write());
   Publish();
   if (!has_readers()) Reclaim();
 }

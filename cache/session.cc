@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "polyref/cache/internal/cache_state.h"
@@ -195,12 +196,14 @@ absl::Status CannotBeRead(SessionState& session, const ListRead& read) {
 
 Session::Session(std::unique_ptr<SessionState> state)
     : state_(std::move(state)), views_(state_->views()) {}
-Session::Session(Session&&) noexcept = default;
+Session::Session(Session&& other) noexcept
+    : state_(std::move(other.state_)),
+      views_(std::exchange(other.views_, {})) {}
 Session& Session::operator=(Session&& other) noexcept {
   if (this == &other) return *this;
   const Session ended(std::move(*this));
   state_ = std::move(other.state_);
-  views_ = other.views_;
+  views_ = std::exchange(other.views_, {});
   return *this;
 }
 Session::~Session() {
@@ -232,6 +235,7 @@ absl::StatusOr<PrefetchReport> Session::PrefetchRows(
         type == nullptr ? "a class that is not registered" : type->name());
   }
   state_->Adopt(plan.root().id(), rows);
+  state_->LookAtEpochs();
   const PatienceScope patience(*state_, {options.deadline, options.cancel});
   PlanRun run(*state_, plan);
   run.Start(rows);

@@ -153,9 +153,10 @@ class Session {
   // The object, or null if it has none: see Resolve for why. Loads it if it is
   // not in memory and the mode allows it. Cost in memory: a hash lookup the
   // first time, then, wherever the reference is read again, a few checks of the
-  // entry it remembers; and once the object has been read some four times, and
-  // unless it has a time to live, a comparison for as long as nothing of its
-  // type is changed or evicted. None of them takes a lock or allocates.
+  // entry it remembers. Once the object has been read some four times, unless
+  // it has a time to live, and when its type has not changed for some sessions:
+  // a comparison, until something of the type changes, or of any is evicted.
+  // None of them takes a lock or allocates.
   template <typename T>
   const T* Get(const Ref<T>& ref) {
     const void* const object = views_.ReadAtOnce(TypeTagOf<T>(), ref);

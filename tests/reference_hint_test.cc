@@ -17,9 +17,11 @@
 #include "gtest/gtest.h"
 #include "polyref/cache/cache_options.h"
 #include "polyref/cache/cache_stats.h"
+#include "polyref/cache/condition.h"
 #include "polyref/cache/eviction.h"
 #include "polyref/cache/generic_ref.h"
 #include "polyref/cache/graph_cache.h"
+#include "polyref/cache/internal/type_epoch.h"
 #include "polyref/cache/object_key.h"
 #include "polyref/cache/outcome.h"
 #include "polyref/cache/prefetch.h"
@@ -79,8 +81,13 @@ class ReferenceHintTest : public ::testing::TestWithParam<int> {
     cache_ = std::make_unique<GraphCache>(schema_, source_, std::move(options));
   }
 
-  // After so many reads of an object its reference remembers it.
+  // After so many reads of an object its reference remembers it, if its type
+  // has not changed for some sessions.
   static constexpr int kEnough = 5;
+  static void Settle(GraphCache& cache) {
+    for (uint32_t i = 0; i < cache_internal::TypeEpoch::kSettled; ++i)
+      cache.NewSession();
+  }
 
   // The name behind a reference, or the outcome.
   static std::string Read(Session& session, const GenericRef& ref) {
@@ -95,6 +102,7 @@ class ReferenceHintTest : public ::testing::TestWithParam<int> {
     return std::string(OutcomeName(got.outcome()));
   }
   std::string ReadAnew(const GenericRef& ref) {
+    Settle(*cache_);
     Session session = cache_->NewSession();
     return Read(session, ref);
   }
@@ -428,6 +436,7 @@ TEST_P(ReferenceHintTest, RemembersTheObjectUntilItsTypeChanges) {
 
 TEST_P(ReferenceHintTest, SessionFromBeforeLeavesWhatNewerOnesRemember) {
   const GenericRef ref = StoneRef(1);
+  Settle(*cache_);
   Session old = cache_->NewSession();
   for (int i = 0; i < kEnough; ++i) EXPECT_EQ(Read(old, ref), "stone 1");
   ASSERT_TRUE(cache_->Put(Stone{1, "new"}).ok());
@@ -460,6 +469,58 @@ TEST_P(ReferenceHintTest, CopyLooksForItself) {
   EXPECT_EQ(ReadAnew(copy), "stone 1");
 }
 
+TEST_P(ReferenceHintTest, MovedAwayIsReadByTheKeyThatIsLeft) {
+  GenericRef ref = schema_.RefTo<Word>("short");
+  for (int i = 0; i < kEnough; ++i) EXPECT_EQ(ReadAnew(ref), "a word");
+  EXPECT_NE(ref.hint().epoch(), 0u);
+  GenericRef taken = std::move(ref);
+  EXPECT_EQ(ReadAnew(ref), "missing");
+  for (int i = 0; i < kEnough; ++i) EXPECT_EQ(ReadAnew(taken), "a word");
+  ref = std::move(taken);
+  EXPECT_EQ(ReadAnew(taken), "missing");
+  EXPECT_EQ(ReadAnew(ref), "a word");
+}
+
+TEST_P(ReferenceHintTest, TypeThatKeepsChangingIsChecked) {
+  const GenericRef ref = StoneRef(1);
+  for (int i = 0; i < 20; ++i) {
+    ASSERT_TRUE(cache_->Put(Stone{2, "new"}).ok());
+    for (int again = 0; again < 5; ++again) {
+      Session session = cache_->NewSession();
+      EXPECT_EQ(Read(session, ref), "stone 1");
+    }
+  }
+  EXPECT_EQ(ref.hint().epoch(), 0u);
+}
+
+TEST_P(ReferenceHintTest, ForkSeesWhatItsSessionSees) {
+  const std::vector<Row> rows = {{1, StoneRef(1)}};
+  for (int i = 0; i < kEnough; ++i) ReadAnew(rows[0].thing);
+  Session session = cache_->NewSession();
+  ASSERT_TRUE(session.Erase<Stone>(1).ok());
+  ASSERT_TRUE(cache_->Put(Stone{1, "again"}).ok());
+  for (int i = 0; i < kEnough; ++i) EXPECT_EQ(ReadAnew(rows[0].thing), "again");
+  EXPECT_NE(rows[0].thing.hint().epoch(), 0u);
+  const auto picture = session.Explain(rows, Prefetch{"thing"});
+  ASSERT_TRUE(picture.ok());
+  EXPECT_NE(picture->find("1 known missing"), std::string::npos) << *picture;
+}
+
+TEST_P(ReferenceHintTest, ConditionOutlastsARefresh) {
+  const std::vector<Row> rows = {{1, StoneRef(1)}};
+  for (int i = 0; i < kEnough; ++i) ReadAnew(rows[0].thing);
+  Session session = cache_->NewSession();
+  Prefetch what{"thing[x.stone]{where=other}"};
+  what.With(Condition::On<Stone>(
+      "other", [](const Stone& stone) { return stone.id != 1; }));
+  ASSERT_TRUE(session.Prefetch(rows, what).ok());
+  EXPECT_EQ(Read(session, rows[0].thing), "filtered");
+  session.Refresh();
+  for (int i = 0; i < kEnough; ++i) ReadAnew(rows[0].thing);
+  EXPECT_NE(rows[0].thing.hint().epoch(), 0u);
+  EXPECT_EQ(Read(session, rows[0].thing), "filtered");
+}
+
 // What is read all the time stays, though nothing of its own type comes or goes
 // and so reads of it touch nothing but the reference.
 TEST_P(ReferenceHintTest, EvictionHearsOfReads) {
@@ -480,6 +541,30 @@ TEST_P(ReferenceHintTest, EvictionHearsOfReads) {
     const std::vector<TypeStats> types = cache_->Stats().types;
     EXPECT_GT(types[0].evicted, kStones);
     EXPECT_EQ(types[2].keys, 1) << EvictionKindName(kind);
+  }
+}
+
+TEST_P(ReferenceHintTest, EvictionHearsOfPrefetchesInALongSession) {
+  for (const EvictionKind kind :
+       {EvictionKind::kClock, EvictionKind::kS3Fifo}) {
+    cache_ = std::make_unique<GraphCache>(
+        schema_, source_,
+        CacheOptions{.capacity_bytes = 6000, .eviction = kind});
+    const std::vector<Row> rows = {{1, schema_.RefTo<Word>("short")}};
+    for (int i = 0; i < kEnough; ++i) ReadAnew(rows[0].thing);
+    Settle(*cache_);
+    Session session = cache_->NewSession();
+    EXPECT_EQ(Read(session, rows[0].thing), "a word");
+    for (int round = 0; round < 10; ++round) {
+      for (int64_t id = 1; id <= kStones; ++id) {
+        EXPECT_EQ(ReadAnew(StoneRef(id)), "stone " + std::to_string(id));
+        ASSERT_TRUE(session.Prefetch(rows, {"thing"}).ok());
+      }
+    }
+    EXPECT_EQ(ReadAnew(rows[0].thing), "a word");
+    const std::vector<TypeStats> types = cache_->Stats().types;
+    EXPECT_GT(types[0].evicted, kStones);
+    EXPECT_EQ(types[2].evicted, 0) << EvictionKindName(kind);
   }
 }
 
@@ -516,6 +601,7 @@ TEST_P(ReferenceHintTest, ThreadsReadWhileObjectsAreReplaced) {
     GraphCache& cache = round % 3 == 0 ? other : *cache_;
     const int64_t id = round % kStones + 1;
     EXPECT_TRUE(cache.Put(Stone{id, std::to_string(round)}).ok());
+    Settle(cache);
     if (round % 10 == 0) {
       EXPECT_TRUE(cache.Evict<Stone>(id).ok());
     }

@@ -10,7 +10,6 @@
 namespace polyref::cache_internal {
 
 void ChildIndex::Add(size_t hash, Child child) {
-  ++size_;
   Members& members = families_[hash];
   auto& children = members.children;
   const bool fits =
@@ -26,6 +25,7 @@ void ChildIndex::Add(size_t hash, Child child) {
   if (members.apart > 0) {
     apart_.Add(hash, child.object);
     ++members.apart;
+    ++size_;
     return;
   }
   auto place = children.end();
@@ -37,6 +37,7 @@ void ChildIndex::Add(size_t hash, Child child) {
                              });
   }
   children.insert(place, child);
+  ++size_;
 }
 
 void ChildIndex::Remove(size_t hash, const void* object) {

@@ -82,8 +82,8 @@ class ChildIndex {
   size_t size() const { return size_; }
   bool Contains(size_t hash, const void* object) const;
 
-  // What one child takes at most, in most families: alone in a slot of the
-  // table, or its share of an array, or its posting.
+  // About what one child takes: alone in a slot of the table, or its share of
+  // an array, or its posting.
   static constexpr size_t BytesPerChild() {
     return SecondaryIndex::BytesPerPosting();
   }

@@ -23,6 +23,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <utility>
 
 #include "absl/base/attributes.h"
 #include "polyref/cache/internal/type_epoch.h"
@@ -37,8 +38,14 @@ class EntryHint {
   // A copy has none yet, and what is assigned may have another key.
   EntryHint(const EntryHint&) noexcept {}
   EntryHint& operator=(const EntryHint& other) noexcept {
-    if (this != &other) epoch_.store(0, std::memory_order_relaxed);
+    if (this != &other) Forget();
     return *this;
+  }
+  // What was moved away may have another key, too.
+  EntryHint(EntryHint&& other) noexcept { other.Forget(); }
+  EntryHint& operator=(EntryHint&& other) noexcept {
+    if (this != &other) other.Forget();
+    return *this = std::as_const(other);
   }
 
   // 0: none.
@@ -80,6 +87,7 @@ class EntryHint {
   friend bool operator==(const EntryHint&, const EntryHint&) { return true; }
 
  private:
+  void Forget() { epoch_.store(0, std::memory_order_relaxed); }
   // Does nothing if what is there is newer, or another thread is at it.
   void Remember(const void* object, Epoch epoch) const {
     // Without an epoch it may take the place of what has none.

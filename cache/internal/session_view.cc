@@ -27,6 +27,7 @@ SessionView::SessionView(CacheState& cache, Tick time)
                       .due = 0,
                       .key_kind = type.key().kind,
                       .is_open = false,
+                      .is_settled = cache.map.CountReader(type.id()),
                       .generation = 1,
                       .own = nullptr});
     Reopen(type.id());
@@ -45,9 +46,18 @@ void SessionView::Reopen(ContentTypeId type) {
   view.due = std::min(time_, kNeverExpires - 1 - ahead) + ahead;
   view.is_open = (view.own == nullptr || view.own->empty()) &&
                  cache_.map.may_be_read_by_hint();
+  LookAtEpoch(type);
+}
+
+void SessionView::LookAtEpoch(ContentTypeId type) {
+  TypeView& view = this->view(type);
   view.epoch = view.is_open && may_read_at_once_
                    ? cache_.map.EpochAt(type, snapshot_)
                    : kNoEpoch;
+}
+
+void SessionView::LookAtEpochs() {
+  for (const ContentType& type : cache_.schema.types()) LookAtEpoch(type.id());
 }
 
 void SessionView::CheckAllReads() {

@@ -127,6 +127,9 @@ class SessionView {
   // For the reads in which the hint is of the type's epoch, as this session
   // sees it: they cost a comparison.
   TypeViews views() { return {&cache_.schema, types_.data(), types_.size()}; }
+  // Those whose epoch is over are at an end: eviction wants to know what is
+  // read. To be called now and then.
+  void LookAtEpochs();
   // No such reads from now on.
   void CheckAllReads();
   // The same as Find, but as of that write where the session has not read it
@@ -278,8 +281,9 @@ class SessionView {
         version->object == nullptr)
       return {};
     // Reads that are not checked are not noted, and don't see the time.
-    const bool may_be_unchecked =
-        NoteUse(*entry) && version->expires == kNeverExpires;
+    const bool may_be_unchecked = NoteUse(*entry) &&
+                                  version->expires == kNeverExpires &&
+                                  view.NotesEpoch();
     return {version->object, may_be_unchecked ? view.epoch : kNoEpoch};
   }
 
@@ -300,6 +304,7 @@ class SessionView {
   }
   // What the session had of its own may be gone, or its time is another.
   void Reopen(ContentTypeId type);
+  void LookAtEpoch(ContentTypeId type);
   // What the layer says of the key, or null.
   const View* FindOwn(ContentTypeId type, const ObjectKey& key);
   void IndexRows(const ContentType& type, Layer& layer);

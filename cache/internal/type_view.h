@@ -35,10 +35,17 @@ struct TypeView {
   const std::atomic<Sequence>* top_floor;
   Tick due;  // what expires by then is gone, or to be renewed
   KeyKind key_kind;
-  bool is_open;  // the session has nothing of its own for the type
+  bool is_open;     // the session has nothing of its own for the type
+  bool is_settled;  // the epoch was when the session began
   uint32_t generation;
   std::unique_ptr<SessionLayer> own;  // null until there is something
 
+  // Whether to note the epoch in a reference: also in a session that makes many
+  // reads by itself.
+  bool NotesEpoch() const {
+    constexpr int64_t kMany = 100'000;
+    return is_settled || reads[static_cast<size_t>(KeyState::kLoaded)] >= kMany;
+  }
   // Counts a reference that was resolved from memory, or not.
   void CountRead(KeyState state) { ++reads[static_cast<size_t>(state)]; }
 

@@ -55,7 +55,9 @@ absl::StatusOr<PostgresPool::Lease> PostgresPool::Take(
     absl::StatusOr<Lease> made = Connect(patience, since);
     if (made.ok() || !patience.Check().ok()) return made;
     const MutexLock lock(mutex_);
-    if (absl::Now() >= end || (idle_.empty() && leased_ == 0)) return made;
+    const bool is_late = absl::Now() >= end;
+    // Who may not try again is told by AwaitPlace what there was to wait for.
+    if (idle_.empty() && (leased_ == 0 || (is_late && MayGoOn()))) return made;
   }
 }
 

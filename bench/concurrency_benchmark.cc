@@ -159,6 +159,20 @@ void BM_ReadDisjoint_MutexTable(benchmark::State& state) {
   ReadTable(state, false);
 }
 
+// One read with no session, which keeps the object.
+void ReadHeld(benchmark::State& state, bool hot) {
+  const std::vector<int64_t> keys = Keys(state, hot);
+  GraphCache& cache = FullCache::Get().cache();
+  for (auto _ : state) {
+    int64_t sum = 0;
+    for (const int64_t key : keys) sum += cache.Get<Item>(key)->value;
+    benchmark::DoNotOptimize(sum);
+  }
+  CountReads(state);
+}
+void BM_ReadHot_Held(benchmark::State& state) { ReadHeld(state, true); }
+void BM_ReadDisjoint_Held(benchmark::State& state) { ReadHeld(state, false); }
+
 // A whole request, of one reference.
 void BM_NewSessionReadEnd(benchmark::State& state) {
   const std::vector<Ref<Item>> refs = Refs(Keys(state, /*hot=*/false));
@@ -364,8 +378,10 @@ void Mixes(benchmark::internal::Benchmark* benchmark) {
 }
 
 BENCHMARK(BM_ReadHot_Session)->Apply(Threads);
+BENCHMARK(BM_ReadHot_Held)->Apply(Threads);
 BENCHMARK(BM_ReadHot_MutexTable)->Apply(Threads);
 BENCHMARK(BM_ReadDisjoint_Session)->Apply(Threads);
+BENCHMARK(BM_ReadDisjoint_Held)->Apply(Threads);
 BENCHMARK(BM_ReadDisjoint_MutexTable)->Apply(Threads);
 BENCHMARK(BM_NewSessionReadEnd)->Apply(Threads);
 BENCHMARK(BM_NewSessionPrefetchAllHits)->Apply(Threads);

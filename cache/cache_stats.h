@@ -135,8 +135,8 @@ struct TypeStats {
 struct CacheStats {
   // Every type of the schema, in the order of definition.
   std::vector<TypeStats> types = {};
-  int64_t waves = 0;  // calls of the source
-  int64_t open_sessions = 0;
+  int64_t waves = 0;          // calls of the source
+  int64_t open_sessions = 0;  // and objects that GraphCache::Get gave out
   // Objects and absences that were replaced, and are kept for a session that
   // may have read them.
   int64_t old_versions = 0;
@@ -153,7 +153,7 @@ struct CacheStats {
   // evicted.
   int64_t over_budget = 0;
   int64_t handles = 0;          // that hold an object now
-  int64_t opened_sessions = 0;  // since the cache was made
+  int64_t opened_sessions = 0;  // likewise, since the cache was made
   // The age of the oldest open session, for which old versions are kept. Zero
   // if none is open.
   absl::Duration oldest_session = absl::ZeroDuration();

@@ -1,10 +1,14 @@
 #include "polyref/cache/graph_cache.h"
 
+#include <algorithm>
+#include <numeric>
+#include <optional>
 #include <string>
 #include <utility>
 
 #include "polyref/cache/internal/cache_state.h"
 #include "polyref/cache/internal/check.h"
+#include "polyref/cache/internal/read_counts.h"
 #include "polyref/cache/internal/session_state.h"
 #include "polyref/cache/internal/text.h"
 #include "polyref/cache/internal/writes.h"
@@ -14,9 +18,12 @@ namespace polyref {
 using cache_internal::CacheState;
 using cache_internal::Change;
 using cache_internal::ChangeOf;
+using cache_internal::Hold;
 using cache_internal::IdentityMap;
 using cache_internal::KeyState;
 using cache_internal::MutexLock;
+using cache_internal::ReadCounts;
+using cache_internal::Tick;
 using cache_internal::TypeState;
 
 namespace {
@@ -122,6 +129,14 @@ Session GraphCache::NewSession(SessionOptions options) {
       std::make_unique<cache_internal::SessionState>(*state_, options));
 }
 
+Hold GraphCache::HoldObject(TypeTag tag, const ObjectKey& key) {
+  const ContentType* const type = schema().Find(tag);
+  if (type == nullptr) return Hold();
+  if (key.Is(type->key().kind)) return Hold(*state_, *type, key);
+  const std::optional<ObjectKey> canonical = type->CanonicalKey(key);
+  return canonical ? Hold(*state_, *type, *canonical) : Hold();
+}
+
 absl::StatusOr<LoadPlan> GraphCache::PlanFor(TypeTag tag,
                                              const Prefetch& what) const {
   const absl::StatusOr<const ContentType*> type = schema().Require(tag);
@@ -144,7 +159,7 @@ absl::Status GraphCache::PrimeObject(TypeTag tag, ObjectPtr object) {
   absl::StatusOr<Change> change = ChangeOf(schema(), tag, std::move(object));
   if (!change.ok()) return change.status();
   IdentityMap& map = state_->map;
-  const cache_internal::Tick now = state_->Now();
+  const Tick now = state_->Now();
   const MutexLock lock(map.mutex());
   if (map.IsLoaded(change->type, change->key, now)) return absl::OkStatus();
   absl::Status status = map.CheckPut(change->type, change->object.get());
@@ -191,7 +206,7 @@ InvalidationListener& GraphCache::listener() { return *listener_; }
 
 namespace {
 
-TypeStats SumsOf(const TypeState& type) {
+TypeStats SumsOf(const TypeState& type, const ReadCounts::Counts& reads) {
   const auto get = [](const std::atomic<int64_t>& sum) {
     return sum.load(std::memory_order_relaxed);
   };
@@ -202,9 +217,9 @@ TypeStats SumsOf(const TypeState& type) {
           .absent = get(type.absent),
           .failed = get(type.failed),
           .anomalies = get(type.anomalies),
-          .references = get(type.references),
-          .hits = get(type.hits),
-          .known_missing = get(type.known_missing),
+          .references = std::accumulate(reads.begin(), reads.end(), int64_t{0}),
+          .hits = reads[static_cast<size_t>(KeyState::kLoaded)],
+          .known_missing = reads[static_cast<size_t>(KeyState::kMissing)],
           .coalesced = get(type.coalesced),
           .stale_served = get(type.stale_served),
           .renewed = get(type.renewed),
@@ -229,11 +244,12 @@ void AddFigures(const IdentityMap::Figures& figures, TypeStats& stats) {
 
 CacheStats GraphCache::Stats() const {
   const IdentityMap& map = state_->map;
-  const cache_internal::Tick now = state_->Now();
+  const Tick now = state_->Now();
   CacheStats stats;
   const MutexLock lock(map.mutex());
   for (const ContentType& type : schema().types()) {
-    TypeStats figures = SumsOf(state_->type(type.id()));
+    TypeStats figures =
+        SumsOf(state_->type(type.id()), state_->reads.Sum(type.id()));
     figures.content_type = type.name();
     AddFigures(map.figures(type.id()), figures);
     stats.types.push_back(std::move(figures));
@@ -242,7 +258,7 @@ CacheStats GraphCache::Stats() const {
   stats.opened_sessions = map.readers().opened_count();
   stats.open_sessions = static_cast<int64_t>(map.reader_count());
   stats.oldest_session =
-      absl::Microseconds(now - map.readers().OldestTime(now));
+      absl::Microseconds(now - std::min(now, map.readers().OldestTime(now)));
   stats.old_versions = static_cast<int64_t>(map.retired_count());
   stats.capacity_bytes = map.capacity_bytes();
   stats.resident_bytes = map.resident_bytes();

@@ -35,6 +35,8 @@
 #include "polyref/cache/cache_options.h"
 #include "polyref/cache/cache_stats.h"
 #include "polyref/cache/content_type.h"
+#include "polyref/cache/generic_ref.h"
+#include "polyref/cache/held.h"
 #include "polyref/cache/invalidation.h"
 #include "polyref/cache/load_plan.h"
 #include "polyref/cache/object_key.h"
@@ -65,6 +67,31 @@ class GraphCache {
   template <typename T>
   absl::StatusOr<LoadPlan> Plan(const Prefetch& what) const {
     return PlanFor(TypeTagOf<T>(), what);
+  }
+
+  // One object, by itself: for what no session is worth. Held holds nothing if
+  // the key or reference is null, can't be read as one of T, has no row, or
+  // fails to load (Session::Resolve tells which). It is loaded if it is not in
+  // memory. Each call sees what was written before it; for several objects that
+  // belong together, and for whatever leads further, begin a session.
+  //
+  // Any thread. Cost in memory: a hash lookup and two atomic writes that no
+  // other thread makes at that place, with its end; no lock but while something
+  // is being changed, and no allocation.
+  template <typename T>
+  Held<T> Get(const ObjectKey& key) {
+    return Held<T>([&] { return HoldObject(TypeTagOf<T>(), key); });
+  }
+  template <typename T>
+  Held<T> Get(const Ref<T>& ref) {
+    return Get<T>(ref.key());
+  }
+  // Nothing also if the reference is to another type than T.
+  template <typename T>
+  Held<T> Get(const GenericRef& ref) {
+    const ContentType* const type = schema().Find(TypeTagOf<T>());
+    if (type == nullptr || ref.content_type() != type->id()) return {};
+    return Get<T>(ref.key());
   }
 
   // The writes. All are for registered types and for keys in any spelling;
@@ -153,6 +180,8 @@ class GraphCache {
 
  private:
   absl::StatusOr<LoadPlan> PlanFor(TypeTag tag, const Prefetch& what) const;
+  // The object of a key in any spelling.
+  cache_internal::Hold HoldObject(TypeTag tag, const ObjectKey& key);
   absl::Status PutObjects(TypeTag tag, std::vector<ObjectPtr> objects);
   absl::Status PrimeObject(TypeTag tag, ObjectPtr object);
   absl::Status EraseKeys(TypeTag tag, std::span<const ObjectKey> keys);

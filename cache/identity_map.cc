@@ -114,10 +114,12 @@ IdentityMap::~IdentityMap() {
 // ---- Readers. ----
 
 IdentityMap::Reader IdentityMap::OpenReader(Tick time) {
-  if (const std::optional<Reader> reader = readers_.TryOpen(now_, time))
-    return *reader;
-  const MutexLock lock(mutex_);
-  return readers_.Add(now(), time);
+  Reader reader;
+  if (!readers_.TryOpen(now_, time, reader)) {
+    const MutexLock lock(mutex_);
+    reader = readers_.Add(now(), time);
+  }
+  return reader;
 }
 
 void IdentityMap::CloseReader(const Reader& reader) {

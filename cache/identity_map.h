@@ -78,6 +78,11 @@ class IdentityMap {
     Tick renew_ahead = 0;
     bool pinned = false;       // never leaves for want of space
     uint8_t initial_uses = 0;  // reads it is credited with when it comes
+
+    bool may_expire() const {
+      return time_to_live != kNeverExpires ||
+             missing_time_to_live != kNeverExpires;
+    }
   };
   struct Options {
     int64_t capacity_bytes = std::numeric_limits<int64_t>::max();

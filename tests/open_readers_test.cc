@@ -17,7 +17,9 @@ class OpenReadersTest : public ::testing::Test {
  protected:
   std::optional<Reader> TryOpen(Sequence now, Tick time = 0) {
     now_.store(now);
-    return readers_.TryOpen(now_, time);
+    Reader reader;
+    if (!readers_.TryOpen(now_, time, reader)) return std::nullopt;
+    return reader;
   }
   Reader Open(Sequence now, Tick time = 0) {
     const std::optional<Reader> reader = TryOpen(now, time);
@@ -162,10 +164,10 @@ TEST_F(OpenReadersTest, ReadersAndRoundsDoNotMeet) {
   std::atomic<int> wrong{0};
   const auto read = [&] {
     while (!done.load()) {
-      const std::optional<Reader> reader = readers_.TryOpen(now_, 0);
-      if (reader) {
+      Reader reader;
+      if (readers_.TryOpen(now_, 0, reader)) {
         if (halves[0] != halves[1]) wrong.fetch_add(1);
-        if (Close(*reader)) wrong.fetch_add(1);
+        if (Close(reader)) wrong.fetch_add(1);
         opened.fetch_add(1);
       }
       std::this_thread::yield();

@@ -53,7 +53,8 @@ CacheState::CacheState(const Schema& schema, Source& source, CacheOptions given)
       source(source),
       options(std::move(given)),
       map(schema, MapOptions(schema, options)),
-      types(schema.types().size()) {
+      types(schema.types().size()),
+      reads(schema.types().size()) {
   for (const ContentType& type : schema.types()) {
     const TypeOptions& chosen = OptionsOf(options, type);
     this->type(type.id()).stale_if_error = TickOf(chosen.stale_if_error);

@@ -25,6 +25,7 @@
 #include "polyref/cache/internal/lease_table.h"
 #include "polyref/cache/internal/list_query.h"
 #include "polyref/cache/internal/mutex.h"
+#include "polyref/cache/internal/read_counts.h"
 #include "polyref/cache/list_request.h"
 #include "polyref/cache/load_plan.h"
 #include "polyref/cache/schema.h"
@@ -45,9 +46,6 @@ struct TypeState {
   std::atomic<int64_t> absent{0};
   std::atomic<int64_t> failed{0};
   std::atomic<int64_t> anomalies{0};
-  std::atomic<int64_t> references{0};
-  std::atomic<int64_t> hits{0};
-  std::atomic<int64_t> known_missing{0};
   std::atomic<int64_t> coalesced{0};
   std::atomic<int64_t> stale_served{0};
   std::atomic<int64_t> renewed{0};
@@ -83,6 +81,7 @@ struct CacheState {
   const CacheOptions options;
   IdentityMap map;
   std::vector<TypeState> types;  // by content type id
+  ReadCounts reads;
   std::atomic<int64_t> waves{0};
   // Numbers the loads, prefetches and waves of all sessions.
   std::atomic<uint64_t> last_run{0};

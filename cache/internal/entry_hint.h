@@ -14,7 +14,10 @@
 // something can be read there at all, and then the key has to be compared. A
 // wrong hint costs a lookup.
 //
-// The epoch does prove something: that object_ is what the key led to in it.
+// The epoch does prove something: that object_ is what the key led to in it. A
+// reference has room for one: of two caches that read the same references, the
+// one whose epoch is older goes by the entry until its type changes.
+//
 // Object and epoch are written by one thread at a time, which has made the
 // epoch odd before; others leave it to that one. The epoch only grows, so who
 // has read it before and after the object has read what belongs together.

@@ -1,9 +1,9 @@
 // Threads have places that they prefer, each its own, so that sessions on
 // different threads do not write to the same lines of the processor's cache.
 //
-// A place that is taken says nothing until its reader has written there what it
-// sees. A round that finds it so leaves it out: that reader looks at the number
-// of the round later than that, and gives up.
+// What a place says of its reader's snapshot may be that of the reader before,
+// while the new one has not written its own yet: an older one, so that more is
+// kept for a moment than has to be.
 #include "polyref/cache/internal/open_readers.h"
 
 #include <algorithm>
@@ -11,53 +11,56 @@
 namespace polyref::cache_internal {
 namespace {
 
+// From 1; 0: this thread has none yet.
+constinit thread_local size_t preferred_place = 0;
+
 size_t PreferredPlace() {
-  static std::atomic<size_t> threads{0};
-  thread_local const size_t mine =
-      threads.fetch_add(1, std::memory_order_relaxed);
-  return mine;
+  static constinit std::atomic<size_t> threads{0};
+  if (preferred_place == 0) [[unlikely]]
+    preferred_place = threads.fetch_add(1, std::memory_order_relaxed) + 1;
+  return preferred_place - 1;
 }
 
 }  // namespace
 
-OpenReaders::Place* OpenReaders::TakePlace() {
+size_t OpenReaders::TakePlace(Round began) {
   const size_t preferred = PreferredPlace();
   for (size_t i = 0; i < kPlaces; ++i) {
     const size_t number = (preferred + i) % kPlaces;
     Place& place = places_[number];
     Round free = Place::kFree;
     if (place.began.load(std::memory_order_relaxed) != free ||
-        !place.began.compare_exchange_strong(free, Place::kTaken,
-                                             std::memory_order_acquire))
+        !place.began.compare_exchange_strong(free, began))
       continue;
     size_t used = used_.load();
     while (used <= number && !used_.compare_exchange_weak(used, number + 1)) {
     }
-    return &place;
+    return number;
   }
-  return nullptr;
+  return kPlaces;
 }
 
-std::optional<OpenReaders::Reader> OpenReaders::TryOpen(
-    const std::atomic<Sequence>& now, Tick time) {
+bool OpenReaders::TryOpen(const std::atomic<Sequence>& now, Tick time,
+                          Reader& reader) {
   // About as long as a round with one small change takes.
   constexpr int kPatience = 100;
   Round began = round_.load();
   for (int i = 0; began % 2 != 0 && i < kPatience; ++i) began = round_.load();
-  if (began % 2 != 0) return std::nullopt;
-  Place* const place = TakePlace();
-  if (place == nullptr) return std::nullopt;
+  if (began % 2 != 0) return false;
+  const size_t number = TakePlace(began);
+  if (number == kPlaces) return false;
+  Place& place = places_[number];
   const Sequence snapshot = now.load(std::memory_order_acquire);
-  place->snapshot.store(snapshot, std::memory_order_relaxed);
-  place->time.store(time, std::memory_order_relaxed);
-  place->began.store(began);
+  place.snapshot.store(snapshot, std::memory_order_relaxed);
+  place.time.store(time, std::memory_order_relaxed);
   if (round_.load() != began) {
-    place->began.store(Place::kFree);
-    return std::nullopt;
+    place.began.store(Place::kFree);
+    return false;
   }
-  place->opened.store(place->opened.load(std::memory_order_relaxed) + 1,
-                      std::memory_order_relaxed);
-  return Reader{.snapshot = snapshot, .place = place};
+  place.opened.store(place.opened.load(std::memory_order_relaxed) + 1,
+                     std::memory_order_relaxed);
+  reader = {.snapshot = snapshot, .place = &place, .number = number};
+  return true;
 }
 
 bool OpenReaders::TryClose(const Reader& reader, bool& something_waits) {
@@ -104,7 +107,7 @@ void OpenReaders::Look() {
   for (size_t i = 0; i < used; ++i) {
     const Place& place = places_[i];
     const Round began = place.began.load();
-    if (began == Place::kFree || began == Place::kTaken) continue;
+    if (began == Place::kFree) continue;
     Count({.began = began,
            .snapshot = place.snapshot.load(std::memory_order_relaxed),
            .time = place.time.load(std::memory_order_relaxed)});

@@ -10,8 +10,9 @@
 // write and then look, in the one order that all such accesses have (seq_cst):
 // the reader takes a place and looks at the number, the round raises the number
 // and looks at the places. It is the same with closing, and with what waits for
-// it. (This is epoch-based reclamation: K. Fraser, Practical lock-freedom,
-// 2004, with an epoch for each round.)
+// it. So a reader costs two atomic writes to its place, and no other. (This is
+// epoch-based reclamation: K. Fraser, Practical lock-freedom, 2004, with an
+// epoch for each round.)
 //
 // There are places for some tens of readers. More of them stand in a line, and
 // come and go under the lock.
@@ -23,7 +24,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
-#include <optional>
+#include <limits>
 
 #include "polyref/cache/internal/floors.h"
 
@@ -31,6 +32,8 @@ namespace polyref::cache_internal {
 
 // A point of a clock, in microseconds. Only differences mean anything.
 using Tick = int64_t;
+// Of a reader whose age nobody asks for.
+inline constexpr Tick kNoTime = std::numeric_limits<Tick>::max();
 
 class OpenReaders {
   class Place;
@@ -38,18 +41,21 @@ class OpenReaders {
  public:
   using Round = uint64_t;  // odd; readers begin with the even ones between
 
+  // So many readers have a place.
+  static constexpr size_t kPlaces = 64;
+
   // A reader that is open.
   struct Reader {
     Sequence snapshot = 0;
     Place* place = nullptr;  // null: it stands in the line
-    uint64_t number = 0;     // there
+    uint64_t number = 0;     // of its place, or in the line
   };
 
   // ---- Any thread, at any time. ----
 
-  // Opens a reader that sees what `now` says. Empty if a round is under way, or
-  // no place is free: Add takes it then.
-  std::optional<Reader> TryOpen(const std::atomic<Sequence>& now, Tick time);
+  // Opens a reader that sees what `now` says; that only grows, in rounds. False
+  // if a round is under way, or no place is free: Add takes it then.
+  bool TryOpen(const std::atomic<Sequence>& now, Tick time, Reader& reader);
 
   // Closes a reader that has a place; false if it has none. `something_waits`
   // becomes whether something may have waited for that: the caller is to begin
@@ -83,21 +89,19 @@ class OpenReaders {
   // Rounds before this one have no reader from before them.
   Round oldest() const { return oldest_.began; }
   size_t size() const { return size_; }
-  // What the oldest reader sees, and when it began; `none` if nobody reads.
+  // What the oldest reader sees, or something from before that; and when it
+  // began; `none` if nobody reads.
   Sequence OldestSnapshot(Sequence none) const {
     return size_ == 0 ? none : oldest_.snapshot;
   }
   Tick OldestTime(Tick none) const { return size_ == 0 ? none : oldest_.time; }
 
  private:
-  static constexpr size_t kPlaces = 64;
-
   // On a line of the processor's cache of its own.
   class alignas(64) Place {
    private:
     friend class OpenReaders;
     static constexpr Round kFree = 0;
-    static constexpr Round kTaken = 1;  // by a reader that is not open yet
 
     std::atomic<Round> began{kFree};
     std::atomic<Sequence> snapshot{0};
@@ -112,7 +116,8 @@ class OpenReaders {
   };
 
   Round round() const { return round_.load(std::memory_order_relaxed); }
-  Place* TakePlace();
+  // The number of a place that a reader of that round has now; kPlaces: none.
+  size_t TakePlace(Round began);
   void Count(const Began& reader);
 
   std::atomic<Round> round_{2};  // odd while one is under way

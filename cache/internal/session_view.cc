@@ -66,14 +66,13 @@ void SessionView::CheckAllReads() {
 }
 
 void SessionView::SumReads() {
-  for (size_t i = 0; i < types_.size(); ++i) {
-    const auto [unknown, loaded, missing] = std::exchange(types_[i].reads, {});
-    if (unknown + loaded + missing == 0) continue;
-    TypeState& type = cache_.types[i];
-    type.references.fetch_add(unknown + loaded + missing,
-                              std::memory_order_relaxed);
-    type.hits.fetch_add(loaded, std::memory_order_relaxed);
-    type.known_missing.fetch_add(missing, std::memory_order_relaxed);
+  for (const ContentType& type : cache_.schema.types()) {
+    const ReadCounts::Counts counts = std::exchange(view(type.id()).reads, {});
+    for (size_t state = 0; state < counts.size(); ++state) {
+      if (counts[state] > 0)
+        cache_.reads.Add(reader_, type.id(), static_cast<State>(state),
+                         counts[state]);
+    }
   }
 }
 

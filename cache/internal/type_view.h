@@ -5,7 +5,6 @@
 #ifndef POLYREF_CACHE_INTERNAL_TYPE_VIEW_H_
 #define POLYREF_CACHE_INTERNAL_TYPE_VIEW_H_
 
-#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -17,6 +16,7 @@
 #include "polyref/cache/internal/entry.h"
 #include "polyref/cache/internal/entry_hint.h"
 #include "polyref/cache/internal/floors.h"
+#include "polyref/cache/internal/read_counts.h"
 #include "polyref/cache/internal/type_epoch.h"
 #include "polyref/cache/object_key.h"
 #include "polyref/cache/schema.h"
@@ -31,7 +31,7 @@ struct TypeView {
   TypeTag tag;
   // kNoEpoch if it is over, the view is not open, or reads have conditions.
   Epoch epoch;
-  std::array<int64_t, 3> reads;  // by what was known, since the last sum
+  ReadCounts::Counts reads;  // since the last sum
   const std::atomic<Sequence>* top_floor;
   Tick due;  // what expires by then is gone, or to be renewed
   KeyKind key_kind;

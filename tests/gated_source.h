@@ -35,14 +35,6 @@
 #include "polyref/cache/session.h"
 #include "polyref/loaders/memory_source.h"
 
-// Prebuilt, Abseil counts the holders of a status unseen by ThreadSanitizer.
-#ifdef __SANITIZE_THREAD__
-extern "C" inline __attribute__((used)) const char*
-__tsan_default_suppressions() {
-  return "race:^absl::*Status::Unref\n";
-}
-#endif
-
 namespace polyref {
 
 // How long a test waits for what has to come before it says that it did not.

@@ -6,8 +6,9 @@
 //   BM_Resolve_<how>/objects:100000/batch:100/hit_percent:90
 //
 // `objects` are in memory, of four types; each iteration takes a new session
-// and the next `batch` rows, each with a reference to an object at random or,
-// for a miss, to one that nobody has asked for yet, and reads them. A miss is
+// and makes the next `batch` rows, as a query for them would, each with a
+// reference to an object at random or, for a miss, to one that nobody has asked
+// for yet, and reads them. A miss is
 // answered by a source that makes the object on the spot, and is forgotten
 // again outside of the time. Items are references; `calls` of the source are
 // those of an iteration. --large adds 4 million objects.
@@ -173,19 +174,24 @@ class Rows {
       const int64_t key = hit ? static_cast<int64_t>(random.Below(
                                     static_cast<uint64_t>(of_type)))
                               : of_type + id;
-      rows_.push_back({id, GenericRef(type, key)});
-      is_miss_.push_back(!hit);
+      targets_.push_back({key, type, !hit});
     }
   }
 
   // So many rows are read before those that missed are forgotten.
   static constexpr int64_t kForgetAfter = 10'000;
 
+  // The next rows, until the next call. Their references are new: they do not
+  // remember where their objects are.
   std::span<const Row> Next(size_t batch) {
-    if (end_ == rows_.size()) begin_ = end_ = 0;
-    const std::span<const Row> next(&rows_[end_], batch);
-    end_ += batch;
-    return next;
+    if (end_ == targets_.size()) begin_ = end_ = 0;
+    rows_.clear();
+    for (const size_t end = end_ + batch; end_ < end; ++end_) {
+      const Target& target = targets_[end_];
+      rows_.push_back(
+          {static_cast<int64_t>(end_), GenericRef(target.type, target.key)});
+    }
+    return rows_;
   }
 
   // Whether the rows given out since the last Missed() are that many.
@@ -196,15 +202,22 @@ class Rows {
   std::array<std::vector<int64_t>, kTypes> Missed() {
     std::array<std::vector<int64_t>, kTypes> ids;
     for (; begin_ < end_; ++begin_) {
-      const GenericRef& ref = rows_[begin_].item;
-      if (is_miss_[begin_]) ids[TypeOf(ref)].push_back(ref.key().int64());
+      const Target& target = targets_[begin_];
+      if (target.is_miss)
+        ids[static_cast<size_t>(target.type)].push_back(target.key);
     }
     return ids;
   }
 
  private:
+  struct Target {
+    int64_t key;
+    ContentTypeId type;
+    bool is_miss;
+  };
+
+  std::vector<Target> targets_;
   std::vector<Row> rows_;
-  std::vector<bool> is_miss_;
   size_t begin_ = 0;  // of what is not forgotten yet
   size_t end_ = 0;
 };

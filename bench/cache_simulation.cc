@@ -83,7 +83,10 @@ class PolicySimulation {
     ++result_.loads;
     policy_.Insert(entries_[object], trace_.hashes[object],
                    weight_ == Weight::kOne ? 1 : trace_.sizes[object]);
-    while (policy_.charged_bytes() > capacity_) policy_.Evict();
+    const auto hash_of = [this](const EvictionNode& entry) {
+      return trace_.hashes[static_cast<size_t>(&entry - entries_.data())];
+    };
+    while (policy_.charged_bytes() > capacity_) policy_.Evict(hash_of);
   }
 
   const NumberedTrace& trace_;

@@ -291,14 +291,15 @@ void CheckFree(const EvictionNode& node) {
 // What the rules of rings have in common: all but who leaves.
 class RingPolicy : public EvictionPolicy {
  public:
-  explicit RingPolicy(int64_t capacity_bytes) : tenth_(capacity_bytes / 10) {}
+  RingPolicy(int64_t capacity_bytes, Place entrance)
+      : tenth_(capacity_bytes / 10), entrance_(entrance) {}
 
   void Insert(EvictionNode& node, size_t key_hash, uint32_t bytes) final {
     CheckFree(node);
     node.uses.store(0, std::memory_order_relaxed);
     node.bytes = bytes;
-    node.fingerprint = Fingerprint(key_hash);
-    Enter(node);
+    const bool is_trusted = !IsGiant(bytes) && IsWantedAgain(key_hash);
+    is_trusted ? queue(kMain).Push(node) : Enter(node);
   }
 
   void Replace(EvictionNode& old_node, EvictionNode& new_node,
@@ -306,7 +307,6 @@ class RingPolicy : public EvictionPolicy {
     CheckHeld(old_node);
     CheckFree(new_node);
     new_node.uses.store(Uses(old_node), std::memory_order_relaxed);
-    new_node.fingerprint = old_node.fingerprint;
     queue(old_node.place).Replace(old_node, new_node);
     Resize(new_node, bytes);
   }
@@ -360,8 +360,8 @@ class RingPolicy : public EvictionPolicy {
     node.uses.store(static_cast<uint8_t>(uses), std::memory_order_relaxed);
   }
 
-  // The place of one that is new and no giant.
-  virtual Place Entrance(const EvictionNode& node) = 0;
+  // Whether the key left lately; it counts once.
+  virtual bool IsWantedAgain(size_t) { return false; }
 
   NodeQueue& queue(uint8_t place) { return queues_[place - 1u]; }
   const NodeQueue& queue(uint8_t place) const { return queues_[place - 1u]; }
@@ -370,19 +370,20 @@ class RingPolicy : public EvictionPolicy {
   bool IsGiant(uint32_t bytes) const { return bytes > tenth_; }
 
   void Enter(EvictionNode& node) {
-    queue(IsGiant(node.bytes) ? kGiants : Entrance(node)).Push(node);
+    queue(IsGiant(node.bytes) ? kGiants : entrance_).Push(node);
   }
 
-  const int64_t tenth_;  // of the capacity
+  const int64_t tenth_;   // of the capacity
+  const Place entrance_;  // of one that is new and no giant
   std::array<NodeQueue, 3> queues_{NodeQueue(kSmall), NodeQueue(kMain),
                                    NodeQueue(kGiants)};
 };
 
 class Clock final : public RingPolicy {
  public:
-  using RingPolicy::RingPolicy;
+  explicit Clock(int64_t capacity_bytes) : RingPolicy(capacity_bytes, kMain) {}
 
-  EvictionNode* Evict() override {
+  EvictionNode* Evict(const KeyHash&) override {
     NodeQueue& hand = queue(queue(kGiants).size() > 0 ? kGiants : kMain);
     for (int spared = 0;; ++spared) {
       EvictionNode* const node = hand.Pop();
@@ -392,24 +393,21 @@ class Clock final : public RingPolicy {
       hand.Push(*node);
     }
   }
-
- private:
-  Place Entrance(const EvictionNode&) override { return kMain; }
 };
 
 class S3Fifo final : public RingPolicy {
  public:
   S3Fifo(int64_t capacity_bytes, int promote_at)
-      : RingPolicy(capacity_bytes), promote_at_(promote_at) {}
+      : RingPolicy(capacity_bytes, kSmall), promote_at_(promote_at) {}
 
-  EvictionNode* Evict() override {
+  EvictionNode* Evict(const KeyHash& hash_of) override {
     // The limit costs 0.05 hits in a hundred at most.
     for (int spared = 0;; ++spared) {
       const Place from = NextToLeave();
       EvictionNode* const node = queue(from).Pop();
       if (node == nullptr) return nullptr;
       if (spared < kMaxSpared && Spare(*node, from)) continue;
-      if (from == kSmall) Remember(*node);
+      if (from == kSmall) Remember(hash_of(*node));
       return node;
     }
   }
@@ -424,8 +422,8 @@ class S3Fifo final : public RingPolicy {
   }
 
  private:
-  Place Entrance(const EvictionNode& node) override {
-    return ghosts_.Take(node.fingerprint) ? kMain : kSmall;
+  bool IsWantedAgain(size_t key_hash) override {
+    return ghosts_.Take(Fingerprint(key_hash));
   }
 
   Place NextToLeave() const {
@@ -451,8 +449,8 @@ class S3Fifo final : public RingPolicy {
     return true;
   }
 
-  void Remember(const EvictionNode& node) {
-    ghosts_.Add(node.fingerprint);
+  void Remember(size_t key_hash) {
+    ghosts_.Add(Fingerprint(key_hash));
     ghosts_.Trim(size() - size() / 10);
   }
 
@@ -504,7 +502,7 @@ class Lru final : public EvictionPolicy {
     if (node.place != kNowhere) Drop(node);
   }
 
-  EvictionNode* Evict() override {
+  EvictionNode* Evict(const KeyHash&) override {
     const MutexLock lock(mutex_);
     const uint32_t last = links_[links_[kGiants].prev].node != nullptr
                               ? links_[kGiants].prev

@@ -21,6 +21,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string_view>
 
@@ -33,15 +34,14 @@ std::string_view EvictionKindName(EvictionKind kind);
 
 namespace cache_internal {
 
-// The part of an entry that eviction knows: 16 bytes that the entry inherits.
+// The part of an entry that eviction knows: 10 bytes that the entry inherits.
 // Stays where it is while a policy holds it.
 struct EvictionNode {
-  // How often it was read lately, up to 3. All else is the policy's own.
-  std::atomic<uint8_t> uses{0};
-  uint8_t place = 0;  // which queue; 0: in no policy
   uint32_t slot = 0;
   uint32_t bytes = 0;  // what it is charged
-  uint32_t fingerprint = 0;
+  uint8_t place = 0;   // which queue; 0: in no policy
+  // How often it was read lately, up to 3. All else is the policy's own.
+  std::atomic<uint8_t> uses{0};
 };
 
 // Notes a read. Any thread, without a lock: at most one relaxed store to the
@@ -60,7 +60,8 @@ inline bool NoteUse(EvictionNode& node) {
 // until it is not.
 //
 //   policy->Insert(entry, hash, entry_bytes);
-//   while (policy->charged_bytes() > capacity_bytes) Free(policy->Evict());
+//   while (policy->charged_bytes() > capacity_bytes)
+//     Free(policy->Evict(hash_of));
 //
 // Thread-compatible: calls take the owner's lock, but for NoteUse() and Read().
 // Cost of a call: amortised O(1); allocates only to grow.
@@ -99,8 +100,10 @@ class EvictionPolicy {
   // policy.
   virtual void Remove(EvictionNode& node) = 0;
 
-  // Lets the next entry go, and returns it; null if there is none.
-  virtual EvictionNode* Evict() = 0;
+  // Lets the next entry go, and returns it; null if there is none. `hash_of`
+  // tells again what Insert was told of the key of an entry.
+  using KeyHash = std::function<size_t(const EvictionNode&)>;
+  virtual EvictionNode* Evict(const KeyHash& hash_of) = 0;
 
   // Whether each read has to be told by Read(), besides NoteUse().
   virtual bool wants_reads() const { return false; }

@@ -101,10 +101,10 @@ IdentityMap::~IdentityMap() {
     table->entries->ForEach([&](const Entry& entry) {
       const Version* version = entry.newest.load(std::memory_order_relaxed);
       while (version != nullptr) {
-        const Version* const older =
-            version->older.load(std::memory_order_relaxed);
+        const Version* const older = entry.OlderThan(*version);
         if (version->owns_object) table->type.Own(version->object);
-        if (version != &entry.first) delete version;
+        if (version != &entry.first)
+          delete static_cast<const LaterVersion*>(version);
         version = older;
       }
     });
@@ -225,7 +225,7 @@ bool IdentityMap::Revive(ContentTypeId type, const ObjectKey& key, Tick time) {
   Entry* entry = table.entries->Find(key);
   const Version* tomb = Current(table, entry);
   if (tomb == nullptr || !tomb->was_evicted) return false;
-  Version* evicted = tomb->older.load(std::memory_order_relaxed);
+  Version* evicted = entry->OlderThan(*tomb);
   if (evicted == nullptr || !evicted->owns_object || evicted->expires <= time ||
       FindConflict(type, evicted->object, nullptr))
     return false;

@@ -19,7 +19,7 @@ std::vector<ObjectKey> IdentityMap::Keys(ContentTypeId type) const {
   const TypeTable& table = this->table(type);
   std::vector<ObjectKey> keys;
   table.entries->ForEach([&](const Entry& entry) {
-    if (entry.is_linked) keys.push_back(table.entries->KeyOf(entry));
+    if (entry.is_linked()) keys.push_back(table.entries->KeyOf(entry));
   });
   return keys;
 }
@@ -59,19 +59,19 @@ void IdentityMap::CheckEntry(const TypeTable& table, const Entry& entry,
   };
   see(*version);
   (entry.is_charged ? walk.charged : walk.in_use) += entry.bytes;
-  POLYREF_CHECK(!entry.is_charged || entry.is_linked, name);
-  if (!entry.is_linked) ++walk.unlinked;
-  POLYREF_CHECK(entry.is_linked == table.entries->IsVisible(entry), name);
-  while (const Version* older =
-             version->older.load(std::memory_order_relaxed)) {
-    POLYREF_CHECK(older->newer == version && older->since <= version->since,
-                  name);
+  POLYREF_CHECK(!entry.is_charged || entry.is_linked(), name);
+  if (!entry.is_linked()) ++walk.unlinked;
+  POLYREF_CHECK(entry.type() == table.type.id(), name);
+  while (const Version* older = entry.OlderThan(*version)) {
+    POLYREF_CHECK(
+        entry.NewerThan(*older) == version && older->since <= version->since,
+        name);
     version = older;
     see(*version);
     ++walk.old_versions;
     walk.in_use += BytesOf(table, entry, *version);
   }
-  if (!entry.is_linked) return;
+  if (!entry.is_linked()) return;
   POLYREF_CHECK(table.entries->Find(table.entries->KeyOf(entry)) == &entry,
                 name);
   const Version* current = Current(table, &entry);

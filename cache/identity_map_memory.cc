@@ -33,7 +33,7 @@ bool IdentityMap::Pin(ContentTypeId type, const void* object) {
                                ? nullptr
                                : entry->newest.load(std::memory_order_relaxed);
   while (version != nullptr && version->object != object)
-    version = version->older.load(std::memory_order_relaxed);
+    version = entry->OlderThan(*version);
   if (version == nullptr) return false;
   ++pins_[object].count;
   return true;
@@ -76,7 +76,7 @@ bool IdentityMap::IsNeeded(const Entry& entry) const {
 Version* IdentityMap::NewVersion(Entry& entry) const {
   return entry.newest.load(std::memory_order_relaxed) == nullptr
              ? &entry.first
-             : new Version();
+             : new LaterVersion();
 }
 
 void IdentityMap::Push(TypeTable& table, Entry& entry, Version* version,
@@ -86,10 +86,9 @@ void IdentityMap::Push(TypeTable& table, Entry& entry, Version* version,
     entry.newest.store(version, std::memory_order_release);
     return;
   }
-  Version* const older =
-      keep_old ? before : before->older.load(std::memory_order_relaxed);
-  version->older.store(older, std::memory_order_relaxed);
-  if (older != nullptr) older->newer = version;
+  // As it is not the first.
+  entry.SetOlder(static_cast<LaterVersion&>(*version),
+                 keep_old ? before : entry.OlderThan(*before));
   entry.newest.store(version, std::memory_order_release);
   if (keep_old) {
     ++old_version_count_;
@@ -104,7 +103,7 @@ void IdentityMap::Remove(TypeTable& table, Entry& entry) {
   Uncharge(table, entry);
   table.entries->Unlink(entry);
   ++table.unlinked_count;
-  entry.unlinked = readers_.current();
+  entry.waits_again = entry.is_retired;
   RetireEntry(entry);
   if (!has_readers()) Reclaim();
 }
@@ -147,34 +146,34 @@ void IdentityMap::Reclaim() {
 }
 
 void IdentityMap::DropOldVersion(Entry& entry, Version* version) {
-  TypeTable& table = this->table(entry.type);
-  Version* const older = version->older.load(std::memory_order_relaxed);
+  TypeTable& table = this->table(entry.type());
   // Readers that are left stop at the newer one.
-  version->newer->older.store(older, std::memory_order_release);
-  if (older != nullptr) older->newer = version->newer;
+  LaterVersion& newer = *entry.NewerThan(*version);
+  entry.SetOlder(newer, entry.OlderThan(*version));
   // What is under the tombstone now is not what was evicted.
-  version->newer->was_evicted = false;
+  newer.was_evicted = false;
   in_use_bytes_ -= BytesOf(table, entry, *version);
   FreeVersion(table, entry, version);
   --old_version_count_;
   if (entry.HasOldVersions()) return;
   const Version* newest = entry.newest.load(std::memory_order_relaxed);
-  if (newest->state != State::kUnknown || !entry.is_linked) return;
+  if (newest->state != State::kUnknown || !entry.is_linked()) return;
   if (newest->since >= table.floor()) table.Count(State::kUnknown, -1);
   Remove(table, entry);
 }
 
 void IdentityMap::FreeEntry(Entry& entry) {
-  TypeTable& table = this->table(entry.type);
+  TypeTable& table = this->table(entry.type());
   entry.is_retired = false;
-  if (entry.is_linked) {
+  if (entry.is_linked()) {
     // Stale, and let go while somebody could still read it.
     if (!entry.is_charged && Current(table, &entry) == nullptr &&
         !entry.HasOldVersions() && !IsPinned(entry))
       Remove(table, entry);
     return;
   }
-  if (entry.unlinked >= readers_.oldest()) {
+  if (entry.waits_again) {
+    entry.waits_again = false;
     RetireEntry(entry);
     return;
   }
@@ -193,7 +192,8 @@ void IdentityMap::FreeVersion(TypeTable& table, Entry& entry,
     version->owns_object = false;
   }
   if (version == &entry.first) return;
-  Discard(Memory(version, [](void* v) { delete static_cast<Version*>(v); }));
+  Discard(
+      Memory(version, [](void* v) { delete static_cast<LaterVersion*>(v); }));
 }
 
 void IdentityMap::Discard(Memory memory) {
@@ -207,7 +207,7 @@ void IdentityMap::Sweep(TypeTable& table) {
   if (table.floor() > OldestReader()) return;
   for (int i = 0; i < kEntriesASweep && table.stale_count() > 0; ++i) {
     Entry* entry = table.entries->Next();
-    if (entry->is_linked && Current(table, entry) == nullptr &&
+    if (entry->is_linked() && Current(table, entry) == nullptr &&
         !entry->HasOldVersions() && !IsPinned(*entry))
       Remove(table, *entry);
   }
@@ -217,7 +217,7 @@ void IdentityMap::Sweep(TypeTable& table) {
 
 int64_t IdentityMap::BytesOf(const TypeTable& table, const Entry& entry,
                              const Version& version) {
-  size_t bytes = &version == &entry.first ? 0 : HeapBytes(sizeof(Version));
+  size_t bytes = &version == &entry.first ? 0 : HeapBytes(sizeof(LaterVersion));
   if (version.owns_object)
     bytes +=
         table.type.BytesOf(version.object) + table.indexes.BytesPerObject();
@@ -234,12 +234,13 @@ void IdentityMap::Charge(TypeTable& table, Entry& entry) {
       std::min<size_t>(bytes, std::numeric_limits<uint32_t>::max()));
   table.sums.bytes += charge;
   entry.is_charged = true;
-  if (rules(entry.type).pinned) {
+  const TypeRules& rules = this->rules(table.type.id());
+  if (rules.pinned) {
     pinned_bytes_ += charge - (is_new ? 0 : int64_t{entry.bytes});
     entry.bytes = charge;
   } else if (is_new) {
     policy_->Insert(entry, table.entries->HashOf(entry), charge);
-    entry.uses.store(rules(entry.type).initial_uses, std::memory_order_relaxed);
+    entry.uses.store(rules.initial_uses, std::memory_order_relaxed);
   } else {
     policy_->Resize(entry, charge);
   }
@@ -248,7 +249,7 @@ void IdentityMap::Charge(TypeTable& table, Entry& entry) {
 void IdentityMap::Uncharge(TypeTable& table, Entry& entry) {
   if (!entry.is_charged) return;
   table.sums.bytes -= entry.bytes;
-  if (rules(entry.type).pinned) pinned_bytes_ -= entry.bytes;
+  if (rules(table.type.id()).pinned) pinned_bytes_ -= entry.bytes;
   policy_->Remove(entry);
   entry.is_charged = false;
   entry.bytes = static_cast<uint32_t>(
@@ -266,8 +267,12 @@ void IdentityMap::EvictToFit() {
   if (resident_bytes() <= options_.capacity_bytes) return;
   TrimCoverage();
   bool evicted = false;
+  const auto hash_of = [this](const EvictionNode& node) {
+    const auto& entry = static_cast<const Entry&>(node);
+    return table(entry.type()).entries->HashOf(entry);
+  };
   while (resident_bytes() > options_.capacity_bytes) {
-    EvictionNode* node = policy_->Evict();
+    EvictionNode* node = policy_->Evict(hash_of);
     if (node == nullptr) {
       ++over_budget_count_;
       break;
@@ -283,10 +288,11 @@ void IdentityMap::EvictToFit() {
 }
 
 void IdentityMap::EvictEntry(Entry& entry) {
-  TypeTable& table = this->table(entry.type);
+  TypeTable& table = this->table(entry.type());
   if (Current(table, &entry) != nullptr) {
     ++table.sums.evicted;
-    WriteUnknown(entry.type, table.entries->KeyOf(entry), /*was_evicted=*/true);
+    WriteUnknown(table.type.id(), table.entries->KeyOf(entry),
+                 /*was_evicted=*/true);
   } else if (table.floor() > OldestReader() || entry.HasOldVersions() ||
              IsPinned(entry)) {
     Uncharge(table, entry);

@@ -280,7 +280,7 @@ TEST_P(CapacityTest, LoadsStayWithinTheBudget) {
 TEST_P(CapacityTest, WhatIsReadIsCountedApart) {
   // An evicted entry that is in use has a second version, which says so.
   constexpr int64_t kTombstone =
-      cache_internal::HeapBytes(sizeof(cache_internal::Version));
+      cache_internal::HeapBytes(sizeof(cache_internal::LaterVersion));
   const int64_t entry = BytesOf(StoneOf(1));
   Make({.capacity_bytes = 500 * entry});
   std::vector<const Stone*> read;
@@ -763,7 +763,7 @@ TEST_F(TrafficTest, HeapStaysWithinTheBudgetWhenTheTrafficChanges) {
   }
   // Of which most was for entries at times, and little is now.
   EXPECT_GT(most, kCapacity / 2);
-  EXPECT_LT(cache.Stats().entry_pool_bytes, kCapacity / 16);
+  EXPECT_LT(cache.Stats().entry_pool_bytes, kCapacity / 8);
   cache.CheckInvariants();
 }
 

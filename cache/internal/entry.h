@@ -5,14 +5,16 @@
 // number read them at the same time without one. What makes that safe:
 //
 //  1. A version does not change once it is published by a store to `newest`,
-//     but for `older`, which only ever becomes null.
-//  2. `older` becomes null, and what it led to is freed, when no reader is open
-//     that began before the newer version: all others stop before.
+//     but for `older`, which leaves out what is freed.
+//  2. A version leaves the chain, and is freed, when no reader is open that
+//     began before the newer one: all others stop before.
 //  3. An entry keeps its address, and is freed when no reader is open that
-//     began before it was taken out of the read index and lost its tag.
+//     began before it was taken out of the read index and its tag was hidden.
 //
-// What a read needs comes first: with an integer key, and while there is one
-// version, within 64 bytes with the tag before it.
+// An entry has room for its first version, the oldest there will ever be. So
+// that one leads nowhere; the versions after it, with their links, are on the
+// heap, and most entries have none. What a read needs is, with an integer key
+// and while there is one version, in 64 bytes with the tag before it.
 #ifndef POLYREF_CACHE_INTERNAL_ENTRY_H_
 #define POLYREF_CACHE_INTERNAL_ENTRY_H_
 
@@ -47,10 +49,7 @@ struct Version {
   void* object = nullptr;  // if kLoaded
   // To readers that begin at that time or later it is not known any more.
   Tick expires = kNeverExpires;
-  std::atomic<Version*> older{nullptr};
   KeyState state = KeyState::kUnknown;
-  // For the writer only: the way back; null for the newest.
-  Version* newer = nullptr;
   // For the writer only. Whether the object goes with this version: of two
   // versions with one object, the newer one owns it.
   bool owns_object = false;
@@ -61,35 +60,85 @@ struct Version {
   mutable std::atomic<bool> renewal_asked{false};
 };
 
-// Without its key.
-struct Entry : EvictionNode {
-  std::atomic<Version*> newest{nullptr};
-  Version first;  // the memory of its first version
-  // For the writer only.
-  ContentTypeId type{0};
-  bool is_linked = false;   // in the read index
-  bool is_retired = false;  // it waits to be freed, or did before it came back
-  // Its bytes count against the capacity; otherwise among what is in use.
-  bool is_charged = false;
-  // When it was taken out of the read index, of an entry that is not linked.
-  OpenReaders::Round unlinked = 0;
+// A version that is not the first of its entry.
+struct LaterVersion : Version {
+  std::atomic<Version*> older{nullptr};
+  // For the writer only: the way back; null for the newest.
+  LaterVersion* newer = nullptr;
+};
 
+// The memory of an entry's first version. What else the entry has may use the
+// rest of its last word.
+struct FirstVersion {
+  [[no_unique_address]] Version first;
+};
+
+// The tag of an entry that readers may find; that of one that is hidden from
+// them says its type only.
+inline EntryPool::Tag TagOf(ContentTypeId type) {
+  return static_cast<EntryPool::Tag>(type) + 1;
+}
+inline constexpr EntryPool::Tag kHidden = EntryPool::Tag{1} << 31;
+
+// Without its key.
+struct Entry : FirstVersion, EvictionNode {
+  // These flags are for the writer only. It waits to be freed, or did when it
+  // came back.
+  bool is_retired : 1 = false;
+  // It was hidden while it waited, so it has to wait once more.
+  bool waits_again : 1 = false;
+  // Its bytes count against the capacity; otherwise among what is in use.
+  bool is_charged : 1 = false;
+  std::atomic<Version*> newest{nullptr};
+
+  // Whether it is in the read index. By the writer, who changes that.
+  bool is_linked() const { return (EntryPool::TagOf(this) & kHidden) == 0; }
+  ContentTypeId type() const {
+    return ContentTypeId{(EntryPool::TagOf(this) & ~kHidden) - 1};
+  }
+
+  // The version under that one; null: none. REQUIRES: it is in the chain.
+  Version* OlderThan(const Version& version) const {
+    return &version == &first
+               ? nullptr
+               : static_cast<const LaterVersion&>(version).older.load(
+                     std::memory_order_acquire);
+  }
   bool HasOldVersions() const {
     const Version* version = newest.load(std::memory_order_relaxed);
-    return version != nullptr &&
-           version->older.load(std::memory_order_relaxed) != nullptr;
+    return version != nullptr && OlderThan(*version) != nullptr;
   }
 
   // What a reader of writes up to `as_of` sees; null: nothing.
   const Version* At(Sequence as_of) const {
     const Version* version = newest.load(std::memory_order_acquire);
     while (version != nullptr && version->since > as_of)
-      version = version->older.load(std::memory_order_acquire);
+      version = OlderThan(*version);
     return version;
   }
-};
 
-// An entry with its key, in the key's native kind.
+  // ---- For the writer only. ----
+
+  // The version above one that is not the newest. Cost: O(1), but for the first
+  // version a walk: an entry drops it once.
+  LaterVersion* NewerThan(const Version& version) const {
+    if (&version != &first)
+      return static_cast<const LaterVersion&>(version).newer;
+    Version* newer = newest.load(std::memory_order_relaxed);
+    while (OlderThan(*newer) != &first) newer = OlderThan(*newer);
+    return static_cast<LaterVersion*>(newer);
+  }
+  // Makes `older`, or nothing, what is under `version`.
+  void SetOlder(LaterVersion& version, Version* older) const {
+    if (older != nullptr && older != &first)
+      static_cast<LaterVersion*>(older)->newer = &version;
+    version.older.store(older, std::memory_order_release);
+  }
+};
+static_assert(sizeof(Entry) == 48, "an entry is larger than it was");
+
+// An entry with its key, in the key's native kind. The entry comes first, so
+// that its tag is in front of it whatever the key is.
 template <typename K>
 struct EntryKey {
   const K key;
@@ -99,7 +148,7 @@ template <typename K>
 using BorrowedKey =
     std::conditional_t<std::is_same_v<K, std::string>, absl::string_view, K>;
 template <typename K>
-struct KeyedEntry : EntryKey<K>, Entry {
+struct KeyedEntry : Entry, EntryKey<K> {
   explicit KeyedEntry(const BorrowedKey<K>& key) : EntryKey<K>{K(key)} {}
 };
 
@@ -110,11 +159,6 @@ inline constexpr size_t kNodeBytes = sizeof(KeyedEntry<K>) + 2 * sizeof(void*);
 static_assert(alignof(KeyedEntry<std::string>) <= sizeof(uint64_t));
 template <typename K>
 inline constexpr size_t kSlotBytes = EntryPool::SlotBytes(kNodeBytes<K>);
-
-// The tag of an entry that readers may find.
-inline EntryPool::Tag TagOf(ContentTypeId type) {
-  return static_cast<EntryPool::Tag>(type) + 1;
-}
 
 // The pools of one identity map, by the kind of key.
 struct EntryPools {

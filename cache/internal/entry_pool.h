@@ -3,7 +3,7 @@
 // A slot is never anything but a slot while its slab is there. So an address
 // that once was an entry's can be looked at later without asking whether it
 // still is. Each slot has a tag in front that is never anything but a tag: it
-// says what is to be seen in the slot, and is 0 while nothing is.
+// says what is to be seen in the slot, and is 0 while nothing is there.
 //
 //   slab:  | tag  entry | tag  entry | ...
 //
@@ -39,12 +39,8 @@ class EntryPool {
  public:
   using Tag = uint32_t;
 
-  // What a slot takes that holds `bytes`, itself a multiple of 8: with its tag,
-  // in steps that keep the most of it in one line of the processor's cache.
-  static constexpr size_t SlotBytes(size_t bytes) {
-    constexpr size_t kStep = 16;
-    return (kTagBytes + bytes + kStep - 1) / kStep * kStep;
-  }
+  // What a slot takes that holds `bytes`, itself a multiple of 8: with its tag.
+  static constexpr size_t SlotBytes(size_t bytes) { return kTagBytes + bytes; }
 
   explicit EntryPool(size_t slot_bytes);
   ~EntryPool();
@@ -54,7 +50,8 @@ class EntryPool {
   // Memory for an entry; its tag is 0. It is of the first slab that has room,
   // so that those behind it become empty. Cost: O(1), and now and then a slab.
   void* Take();
-  // REQUIRES: the tag is 0, and has been since before any reader began.
+  // REQUIRES: the tag is 0, and no reader is open that looked for it when it
+  // was something else.
   void Give(void* entry);
 
   // While there is one, Take gives memory that is in no slab: for what is like
@@ -75,8 +72,8 @@ class EntryPool {
   // are there now, nor after the pool.
   Memory TakeEmptySlab();
 
-  // From now on readers see the entry, and what was written to it before; with
-  // 0 those that begin later do not.
+  // From now on readers who look for the tag see the entry, and what was
+  // written to it before.
   static void SetTag(void* entry, Tag tag) {
     TagIn(entry).store(tag, std::memory_order_release);
   }

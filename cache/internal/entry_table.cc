@@ -4,7 +4,7 @@
 //
 // What must hold:
 //  1. A linked entry is in its shard's read index once and has the tag of its
-//     type, an unlinked one is not and has none.
+//     type; an unlinked one is not, and its tag is hidden.
 //  2. Every entry is in its shard's container, until it is freed.
 #include "polyref/cache/internal/entry_table.h"
 
@@ -91,35 +91,31 @@ class KeyedTable final : public EntryTable {
     if (is_new) {
       POLYREF_CHECK(pool_.last_taken() == &entry,
                     "the container's nodes are not as they are thought to be");
-      entry.type = type_;
+      EntryPool::SetTag(&entry, TagOf(type_) | kHidden);
       ++size_;
     }
-    if (entry.is_linked) return entry;
+    if (entry.is_linked()) return entry;
     Drop(shard.readable.Insert(hash, &entry, HashOfEntry));
     EntryPool::SetTag(&entry, TagOf(type_));
-    entry.is_linked = true;
     return entry;
   }
 
   void Unlink(Entry& entry) override {
     const size_t hash = HashOf(entry);
     Drop(ShardOf(hash).readable.Erase(hash, &Keyed(entry), HashOfEntry));
-    EntryPool::SetTag(&Keyed(entry), 0);
-    entry.is_linked = false;
+    EntryPool::SetTag(&entry, TagOf(type_) | kHidden);
   }
 
-  bool IsVisible(const Entry& entry) const override {
-    return EntryPool::TagOf(&Keyed(entry)) == TagOf(type_);
-  }
   uint64_t HintTo(const Entry& entry) const override {
-    return EntryPool::HintTo(&Keyed(entry));
+    return EntryPool::HintTo(&entry);
   }
 
   void Free(Entry& entry) override {
-    POLYREF_CHECK(!entry.is_linked, "an entry that readers find is freed");
+    POLYREF_CHECK(!entry.is_linked(), "an entry that readers find is freed");
     Shard& shard = ShardOf(HashOf(entry));
     const auto it = shard.entries->find(Keyed(entry).key);
     if (it == shard.next) ++shard.next;
+    EntryPool::SetTag(&entry, 0);
     shard.entries->erase(it);
     --size_;
     {

@@ -38,8 +38,6 @@ class EntryTable {
   // Frees the entry, but not its versions. REQUIRES: it is not linked.
   virtual void Free(Entry& entry) = 0;
 
-  // Whether FindAt may find it.
-  virtual bool IsVisible(const Entry& entry) const = 0;
   // What leads back to the entry, by FindAt. Any thread.
   virtual uint64_t HintTo(const Entry& entry) const = 0;
   virtual ObjectKey KeyOf(const Entry& entry) const = 0;

@@ -50,7 +50,7 @@ absl::StatusOr<std::vector<Change>> ChangesOf(const Schema& schema,
 absl::Status Write(CacheState& cache,
                    absl::StatusOr<std::vector<Change>> changes) {
   if (!changes.ok()) return changes.status();
-  return cache_internal::Write(cache, *changes).status();
+  return cache_internal::WriteAll(cache, *changes).status();
 }
 
 }  // namespace
@@ -146,11 +146,14 @@ absl::StatusOr<LoadPlan> GraphCache::PlanFor(TypeTag tag,
 
 absl::Status GraphCache::PutObjects(TypeTag tag,
                                     std::vector<ObjectPtr> objects) {
+  const absl::StatusOr<const ContentType*> type = schema().Require(tag);
+  if (!type.ok()) return type.status();
   std::vector<Change> changes;
+  changes.reserve(objects.size());
   for (ObjectPtr& object : objects) {
-    absl::StatusOr<Change> change = ChangeOf(schema(), tag, std::move(object));
-    if (!change.ok()) return change.status();
-    changes.push_back(*std::move(change));
+    ObjectKey key = (*type)->KeyOf(object.get());
+    changes.push_back(
+        {Change::Kind::kPut, (*type)->id(), std::move(key), std::move(object)});
   }
   return Write(*state_, std::move(changes));
 }

@@ -327,9 +327,8 @@ void IdentityMap::Take(TypeTable& table, const ObjectKey& key, Entry* entry,
   const Tick expires = Expiry(table.type.id(), state, loading.now);
   if (replaces) {
     ++table.sums.expired;
-    Write(table.type.id(), key, state, object, expires);
+    entry = &Write(table, key, entry, state, object, expires);
     Publish();
-    entry = table.entries->Find(key);
   } else {
     entry = &Fill(table, key, entry, object, expires);
   }
@@ -358,7 +357,7 @@ void IdentityMap::CoverList(const ListRequest& request,
   if (rules(type).time_to_live != kNeverExpires) {
     for (const ObjectKey& child : table.indexes.ChildrenOf(
              *request.reference, parent, request.order, extent)) {
-      const Entry* entry = table.entries->Find(child);
+      Entry* entry = table.entries->Find(child);
       const Version* current = Current(table, entry);
       if (current == nullptr || current->object == nullptr ||
           current->expires > loading.time ||
@@ -366,7 +365,7 @@ void IdentityMap::CoverList(const ListRequest& request,
         continue;
       // The load would have replaced it, were it in the list still.
       ++table.sums.expired;
-      WriteUnknown(type, child, /*was_evicted=*/false);
+      WriteUnknown(table, child, entry, /*was_evicted=*/false);
       Publish();
       since = now();
     }
@@ -411,7 +410,9 @@ Tick IdentityMap::Expiry(ContentTypeId type, State state, Tick time) {
 absl::Status IdentityMap::CheckPut(
     ContentTypeId type_id, const void* object,
     const std::function<bool(const ObjectKey&)>& ignore) const {
-  const ContentType& type = schema_.type(type_id);
+  const TypeTable& table = this->table(type_id);
+  if (!table.has_rules_for_puts) return absl::OkStatus();
+  const ContentType& type = table.type;
   const ObjectKey key = type.KeyOf(object);
   if (const auto conflict = FindConflict(type_id, object, ignore)) {
     return absl::AlreadyExistsError(
@@ -419,7 +420,6 @@ absl::Status IdentityMap::CheckPut(
             type.name(), " ", conflict->key.ToString(), " in the unique index ",
             conflict->index->name));
   }
-  const TypeTable& table = this->table(type_id);
   const Version* version = Current(table, table.entries->Find(key));
   if (version == nullptr || version->object == nullptr) return absl::OkStatus();
   for (const Relation& relation : type.relations()) {
@@ -472,7 +472,17 @@ bool IdentityMap::DropConflicts(ContentTypeId type, const void* object) {
 Sequence IdentityMap::Apply(std::span<Change> changes, Tick time,
                             std::span<const ContentTypeId> types) {
   for (const ContentTypeId type : types) ForgetType(table(type));
-  for (Change& change : changes) ApplyOne(change, time);
+  // What one key has to wait for is fetched for many at a time.
+  constexpr size_t kAtATime = 32;
+  while (!changes.empty()) {
+    const auto next = changes.first(std::min(kAtATime, changes.size()));
+    changes = changes.subspan(next.size());
+    if (next.size() > 1) {
+      for (const Change& change : next)
+        table(change.type).entries->Expect(change.key);
+    }
+    for (Change& change : next) ApplyOne(change, time);
+  }
   Publish();
   if (!has_readers()) Reclaim();
   return now();
@@ -480,26 +490,26 @@ Sequence IdentityMap::Apply(std::span<Change> changes, Tick time,
 
 void IdentityMap::ApplyOne(Change& change, Tick time) {
   TypeTable& table = this->table(change.type);
-  const Entry* entry = table.entries->Find(change.key);
+  Entry* entry = table.entries->Find(change.key);
   if (change.kind == Change::Kind::kEvict) {
     const Version* current = Current(table, entry);
     if (current == nullptr || current->state == State::kUnknown) return;
     ++table.sums.dropped;
-    WriteUnknown(change.type, change.key, /*was_evicted=*/true);
+    WriteUnknown(table, change.key, entry, /*was_evicted=*/true);
     return;
   }
   table.entries->VoidLease(change.key);
   switch (change.kind) {
     case Change::Kind::kPut:
-      Write(change.type, change.key, State::kLoaded, change.object.release(),
+      Write(table, change.key, entry, State::kLoaded, change.object.release(),
             Expiry(change.type, State::kLoaded, time));
       break;
     case Change::Kind::kErase:
-      Write(change.type, change.key, State::kMissing, nullptr,
+      Write(table, change.key, entry, State::kMissing, nullptr,
             Expiry(change.type, State::kMissing, time));
       break;
     default:
-      WriteUnknown(change.type, change.key, /*was_evicted=*/false);
+      WriteUnknown(table, change.key, entry, /*was_evicted=*/false);
   }
 }
 
@@ -556,11 +566,10 @@ void IdentityMap::InvalidateAll() {
   Publish();
 }
 
-void IdentityMap::Write(ContentTypeId type, const ObjectKey& key, State state,
-                        void* object, Tick expires) {
-  TypeTable& table = this->table(type);
+Entry& IdentityMap::Write(TypeTable& table, const ObjectKey& key, Entry* known,
+                          State state, void* object, Tick expires) {
   table.Touch(write());
-  Entry& entry = Link(table, key);
+  Entry& entry = known != nullptr ? *known : LinkNew(table, key);
   if (object != nullptr)
     table.indexes.Add(object, table.entries->HintTo(entry));
   table.indexes.Know(key, write());
@@ -576,26 +585,25 @@ void IdentityMap::Write(ContentTypeId type, const ObjectKey& key, State state,
   Push(table, entry, version, IsNeeded(entry));
   Charge(table, entry);
   Sweep(table);
+  return entry;
 }
 
-void IdentityMap::WriteUnknown(ContentTypeId type, const ObjectKey& key,
-                               bool was_evicted) {
-  TypeTable& table = this->table(type);
+void IdentityMap::WriteUnknown(TypeTable& table, const ObjectKey& key,
+                               Entry* known, bool was_evicted) {
   table.Touch(write());
-  Entry* entry = table.entries->Find(key);
-  const Version* before = Current(table, entry);
+  const Version* before = Current(table, known);
   Forget(table, before, key, was_evicted);
-  if (entry != nullptr) {
+  if (known != nullptr) {
     if (before != nullptr) table.Count(before->state, -1);
-    if (!IsNeeded(*entry) && !entry->HasOldVersions()) {
-      Remove(table, *entry);
+    if (!IsNeeded(*known) && !known->HasOldVersions()) {
+      Remove(table, *known);
     } else {
-      Version* version = NewVersion(*entry);
+      Version* version = NewVersion(*known);
       version->since = write();
       version->was_evicted = was_evicted;
       table.Count(State::kUnknown, +1);
-      Push(table, *entry, version, /*keep_old=*/true);
-      Uncharge(table, *entry);
+      Push(table, *known, version, /*keep_old=*/true);
+      Uncharge(table, *known);
     }
   }
   Sweep(table);

@@ -392,12 +392,14 @@ class IdentityMap {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   // ---- The steps of a write. ----
+  // `known` is the entry of the key, or null.
   void ApplyOne(Change& change, Tick time)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void Write(ContentTypeId type, const ObjectKey& key, State state,
-             void* object, Tick expires) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void WriteUnknown(ContentTypeId type, const ObjectKey& key, bool was_evicted)
+  Entry& Write(TypeTable& table, const ObjectKey& key, Entry* known,
+               State state, void* object, Tick expires)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void WriteUnknown(TypeTable& table, const ObjectKey& key, Entry* known,
+                    bool was_evicted) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ForgetType(TypeTable& table) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Forget(TypeTable& table, const Version* before, const ObjectKey& key,
               bool unchanged) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -421,9 +423,7 @@ class IdentityMap {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   // ---- The life of versions and entries. ----
-  Entry& Link(TypeTable& table, const ObjectKey& key)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // The same for a key that has no entry that is linked.
+  // The entry of a key that has none that is linked.
   Entry& LinkNew(TypeTable& table, const ObjectKey& key)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Whether the newest version has a pin, or may be needed by a reader too.

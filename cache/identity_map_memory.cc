@@ -49,11 +49,6 @@ void IdentityMap::Unpin(const void* object) {
 
 // ---- The life of versions and entries. ----
 
-Entry& IdentityMap::Link(TypeTable& table, const ObjectKey& key) {
-  Entry* known = table.entries->Find(key);
-  return known != nullptr ? *known : LinkNew(table, key);
-}
-
 Entry& IdentityMap::LinkNew(TypeTable& table, const ObjectKey& key) {
   Entry& entry = table.entries->Link(key);
   if (entry.is_retired) {
@@ -291,7 +286,7 @@ void IdentityMap::EvictEntry(Entry& entry) {
   TypeTable& table = this->table(entry.type());
   if (Current(table, &entry) != nullptr) {
     ++table.sums.evicted;
-    WriteUnknown(table.type.id(), table.entries->KeyOf(entry),
+    WriteUnknown(table, table.entries->KeyOf(entry), &entry,
                  /*was_evicted=*/true);
   } else if (table.floor() > OldestReader() || entry.HasOldVersions() ||
              IsPinned(entry)) {

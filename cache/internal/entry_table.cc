@@ -9,6 +9,7 @@
 #include "polyref/cache/internal/entry_table.h"
 
 #include <array>
+#include <functional>
 #include <optional>
 #include <string>
 #include <type_traits>
@@ -76,6 +77,19 @@ class KeyedTable final : public EntryTable {
         hash, [&](const KeyedEntry<K>& entry) { return entry.key == native; });
   }
 
+  void Expect(const ObjectKey& key) const override {
+    const BorrowedKey<K>& native = Native<K>(key);
+    const size_t hash = Hash(native);
+    const Shard& shard = ShardOf(hash);
+    shard.readable.Expect(hash);
+    if (!shard.entries) return;
+    // The container tells nobody where its buckets are: so it looks itself, and
+    // the processor goes on with the next key meanwhile.
+    const auto it = shard.entries->find(
+        native, [hash](const auto&) { return hash; }, std::equal_to<>());
+    if (it != shard.entries->end()) __builtin_prefetch(&*it);
+  }
+
   Entry& Link(const ObjectKey& key) override {
     const BorrowedKey<K>& native = Native<K>(key);
     const size_t hash = Hash(native);
@@ -113,7 +127,7 @@ class KeyedTable final : public EntryTable {
   void Free(Entry& entry) override {
     POLYREF_CHECK(!entry.is_linked(), "an entry that readers find is freed");
     Shard& shard = ShardOf(HashOf(entry));
-    const auto it = shard.entries->find(Keyed(entry).key);
+    const auto it = shard.entries->iterator_to(Keyed(entry));
     if (it == shard.next) ++shard.next;
     EntryPool::SetTag(&entry, 0);
     shard.entries->erase(it);
@@ -173,7 +187,7 @@ class KeyedTable final : public EntryTable {
     return leases_.Contains(Native<K>(key));
   }
   void VoidLease(const ObjectKey& key) override {
-    leases_.Void(Native<K>(key));
+    if (leases_.size() > 0) leases_.Void(Native<K>(key));
   }
   void VoidLeases() override { leases_.VoidAll(); }
   size_t lease_count() const override { return leases_.size(); }

@@ -30,6 +30,9 @@ class EntryTable {
 
   // The entry of a key, if it is linked; else null.
   virtual Entry* Find(const ObjectKey& key) const = 0;
+  // Fetches what it takes to find the key, or to link it, into the processor's
+  // cache: for some keys that are to come.
+  virtual void Expect(const ObjectKey& key) const = 0;
 
   // The entry of a key, linked from now on, made if there is none.
   virtual Entry& Link(const ObjectKey& key) = 0;

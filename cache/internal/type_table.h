@@ -4,6 +4,7 @@
 #ifndef POLYREF_CACHE_INTERNAL_TYPE_TABLE_H_
 #define POLYREF_CACHE_INTERNAL_TYPE_TABLE_H_
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstddef>
@@ -48,7 +49,8 @@ class TypeTable {
             EntryTable::Discard discard)
       : type(type),
         entries(EntryTable::Make(type, pools, std::move(discard))),
-        indexes(schema, type) {}
+        indexes(schema, type),
+        has_rules_for_puts(HasRulesForPuts(type)) {}
 
   // The last write that invalidated the whole type, as seen at `as_of`. Any
   // thread: no lock, unless the floor rose after `as_of`.
@@ -88,6 +90,8 @@ class TypeTable {
   const ContentType& type;
   const std::unique_ptr<EntryTable> entries;
   TypeIndexes indexes;
+  // Whether there is anything for which a put may be refused.
+  const bool has_rules_for_puts;
   TypeEpoch epoch;
   mutable SharedMutex floors_mutex;
   Floors floors ABSL_GUARDED_BY(floors_mutex);
@@ -97,6 +101,17 @@ class TypeTable {
   size_t unlinked_count = 0;          // entries that wait to be freed
   int64_t coverage_bytes = 0;
   TypeFigures sums;  // of which only the sums are kept up here
+
+ private:
+  static bool HasRulesForPuts(const ContentType& type) {
+    const auto& indexes = type.indexes();
+    const auto& relations = type.relations();
+    return type.version() != nullptr ||
+           std::any_of(indexes.begin(), indexes.end(),
+                       [](const auto& index) { return index.unique; }) ||
+           std::any_of(relations.begin(), relations.end(),
+                       [](const auto& relation) { return relation.immutable; });
+  }
 };
 
 }  // namespace polyref::cache_internal

@@ -34,6 +34,11 @@ Keys LastOf(std::span<const Change> changes) {
   return last;
 }
 
+bool HasUniqueIndex(const ContentType& type) {
+  return std::any_of(type.indexes().begin(), type.indexes().end(),
+                     [](const auto& index) { return index.unique; });
+}
+
 // Whether two objects of the batch have the same values in a unique index.
 absl::Status CheckAmongThemselves(const Schema& schema,
                                   std::span<const Change> changes,
@@ -65,6 +70,20 @@ absl::Status CheckAmongThemselves(const Schema& schema,
     }
   }
   return absl::OkStatus();
+}
+
+// What the changes do to their keys, by the last one of each.
+std::vector<Written> WrittenBy(std::span<const Change> changes) {
+  std::vector<Written> written;
+  for (const auto& [key, position] : LastOf(changes)) {
+    const Change& change = changes[position];
+    IdentityMap::View view;
+    if (change.kind == Change::Kind::kPut)
+      view = {KeyState::kLoaded, change.object.get()};
+    if (change.kind == Change::Kind::kErase) view.state = KeyState::kMissing;
+    written.push_back({change.type, change.key, view});
+  }
+  return written;
 }
 
 // Whether a put from elsewhere has a higher version than what is cached.
@@ -99,34 +118,37 @@ absl::StatusOr<Change> ChangeOf(const Schema& schema, Change::Kind kind,
 
 absl::StatusOr<std::vector<Written>> Write(CacheState& cache,
                                            std::span<Change> changes) {
-  if (changes.empty()) return std::vector<Written>();
+  std::vector<Written> written = WrittenBy(changes);
+  const absl::StatusOr<Sequence> sequence = WriteAll(cache, changes);
+  if (!sequence.ok()) return sequence.status();
+  for (Written& one : written) one.view.since = *sequence;
+  return written;
+}
+
+absl::StatusOr<Sequence> WriteAll(CacheState& cache,
+                                  std::span<Change> changes) {
   const Tick time = cache.Now();
-  const Keys last = LastOf(changes);
-  absl::Status status = CheckAmongThemselves(cache.schema, changes, last);
-  if (!status.ok()) return status;
-  std::vector<Written> written;
+  Keys last;
+  if (std::any_of(changes.begin(), changes.end(), [&](const Change& change) {
+        return HasUniqueIndex(cache.schema.type(change.type));
+      })) {
+    last = LastOf(changes);
+    absl::Status status = CheckAmongThemselves(cache.schema, changes, last);
+    if (!status.ok()) return status;
+  }
   const MutexLock lock(cache.map.mutex());
-  for (size_t i = 0; i < changes.size(); ++i) {
-    const Change& change = changes[i];
+  if (changes.empty()) return cache.map.now();
+  for (const Change& change : changes) {
     if (change.kind != Change::Kind::kPut) continue;
-    status = cache.map.CheckPut(
+    absl::Status status = cache.map.CheckPut(
         change.type, change.object.get(), [&](const ObjectKey& other) {
           return last.contains(std::pair(change.type, other));
         });
     if (!status.ok()) return status;
   }
-  for (const auto& [key, position] : last) {
-    const Change& change = changes[position];
-    IdentityMap::View view;
-    if (change.kind == Change::Kind::kPut)
-      view = {KeyState::kLoaded, change.object.get()};
-    if (change.kind == Change::Kind::kErase) view.state = KeyState::kMissing;
-    written.push_back({change.type, change.key, view});
-  }
   const Sequence sequence = cache.map.Apply(changes, time);
-  for (Written& one : written) one.view.since = sequence;
   cache.map.EvictToFit();
-  return written;
+  return sequence;
 }
 
 void WriteFromElsewhere(CacheState& cache, std::span<const ContentTypeId> types,

@@ -37,6 +37,9 @@ struct Written {
 // once: the last change of it counts. On failure the changes are as before.
 absl::StatusOr<std::vector<Written>> Write(CacheState& cache,
                                            std::span<Change> changes);
+// The same for who does not ask what was done to each key. Returns the number
+// of the write.
+absl::StatusOr<Sequence> WriteAll(CacheState& cache, std::span<Change> changes);
 
 // The same for what others have written, at some time: invalidations, and puts
 // that replace what is there if it is an older version. Where it is not, or

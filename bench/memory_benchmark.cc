@@ -139,6 +139,7 @@ class PutAll {
   void Fill(int64_t count) {
     ForEachChunk(count, [&](int64_t begin, int64_t end) {
       std::vector<Object<Key>> chunk;
+      chunk.reserve(static_cast<size_t>(end - begin));
       for (int64_t n = begin; n < end; ++n)
         chunk.push_back(Object<Key>::Make(n));
       const absl::Status status = cache_->PutAll(std::move(chunk));
@@ -170,6 +171,7 @@ class Load {
     POLYREF_CHECK(plan.ok(), plan.status().ToString());
     ForEachChunk(count, [&](int64_t begin, int64_t end) {
       std::vector<Row> chunk;
+      chunk.reserve(static_cast<size_t>(end - begin));
       for (int64_t n = begin; n < end; ++n)
         chunk.push_back({n, Ref<Object<int64_t>>(n)});
       Session session = cache_->NewSession();

@@ -88,6 +88,18 @@ class ReadIndex {
     return is_sparse && current_->size() > kFew ? Fit(hash_of) : nullptr;
   }
 
+  // Fetches the keys of all entries into the processor's cache, and what is
+  // behind the entries.
+  void ExpectAll() const {
+    if (current_ == nullptr) return;
+    for (size_t i = 0; i < current_->size(); ++i) {
+      const E* const entry = EntryAt(*current_, i);
+      if (entry == nullptr) continue;
+      __builtin_prefetch(&entry->key);
+      __builtin_prefetch(entry + 1);
+    }
+  }
+
   size_t size() const { return count_; }
   size_t bytes() const {
     return current_ == nullptr ? 0 : current_->size() * sizeof(Slot);
@@ -143,8 +155,10 @@ class ReadIndex {
     auto next = std::make_unique<Slots>(size);
     if (current_ != nullptr) {
       for (size_t i = 0; i < current_->size(); ++i) {
-        if (i + kAhead < current_->size())
-          __builtin_prefetch(&EntryAt(*current_, i + kAhead)->key);
+        const E* const coming = i + kAhead < current_->size()
+                                    ? EntryAt(*current_, i + kAhead)
+                                    : nullptr;
+        if (coming != nullptr) __builtin_prefetch(&coming->key);
         const E* const entry = EntryAt(*current_, i);
         if (entry != nullptr) Place(*next, hash_of(*entry), entry);
       }

@@ -133,8 +133,9 @@ class NoteSchema : public Schema {
 // what they see. A load is under way all the time.
 class LockedMap {
  public:
-  explicit LockedMap(const Schema& schema)
-      : owned_(std::make_unique<IdentityMap>(schema)), map_(*owned_) {
+  explicit LockedMap(const Schema& schema, IdentityMap::Options options = {})
+      : owned_(std::make_unique<IdentityMap>(schema, std::move(options))),
+        map_(*owned_) {
     const MutexLock lock(map_.mutex());
     began_ = map_.BeginLoad();
   }
@@ -245,6 +246,11 @@ class LockedMap {
   void InvalidateAll() {
     const MutexLock lock(map_.mutex());
     map_.InvalidateAll();
+  }
+
+  void EvictToFit() {
+    const MutexLock lock(map_.mutex());
+    map_.EvictToFit();
   }
 
   size_t object_count(ContentTypeId type) const {
@@ -524,6 +530,47 @@ TEST_P(IdentityMapTest, WithoutReadersNothingIsKept) {
   Load(0, 4);
   EXPECT_EQ(Live(), 1u);
   EXPECT_EQ(map_->retired_count(), 0u);
+}
+
+TEST_P(IdentityMapTest, HiddenWhileItWaitsItWaitsForThoseWhoCouldFindIt) {
+  map_ = std::make_unique<LockedMap>(schema_,
+                                     IdentityMap::Options{.capacity_bytes = 0});
+  Put(0, 1);
+  const Sequence before = map_->OpenReader();
+  map_->InvalidateType(kFirst);
+  const Sequence between = map_->OpenReader();
+  map_->EvictToFit();  // not yet: `before` may read it
+  map_->Erase(kSecond, Key(0));
+  const Sequence after = map_->OpenReader();
+  map_->CloseReader(before);
+  EXPECT_EQ(Live(), 1u);
+  map_->Invalidate(kFirst, Key(1));  // sweeps it away
+  EXPECT_EQ(map_->stale_count(kFirst), 0u);
+  map_->CloseReader(between);
+  EXPECT_EQ(Live(), 1u);
+  map_->CloseReader(after);
+  EXPECT_EQ(Live(), 0u);
+}
+
+TEST_P(IdentityMapTest, FirstVersionEndsBeforeOrAfterOthers) {
+  const Sequence none = map_->OpenReader();
+  Put(0, 1);
+  const void* const first = map_->Find(kFirst, Key(0), map_->now()).object;
+  const Sequence one = map_->OpenReader();
+  Put(0, 2);
+  Put(0, 3);
+  const Sequence three = map_->OpenReader();
+  Put(0, 4);
+  map_->CloseReader(none);
+  EXPECT_EQ(Live(), 4u);
+  EXPECT_EQ(map_->Find(kFirst, Key(0), one).object, first);
+  map_->CloseReader(one);
+  EXPECT_EQ(Live(), 2u);
+  EXPECT_EQ(FindAt(0, three), "loaded 3");
+  EXPECT_EQ(FindNow(0), "loaded 4");
+  map_->CheckInvariants();
+  map_->CloseReader(three);
+  EXPECT_EQ(Live(), 1u);
 }
 
 TEST_P(IdentityMapTest, ReadersOfOneNumberAreCounted) {

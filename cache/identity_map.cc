@@ -219,6 +219,10 @@ Sequence IdentityMap::BeginLoad() { return *loads_.insert(now()); }
 
 void IdentityMap::EndLoad(Sequence began) { loads_.erase(loads_.find(began)); }
 
+void IdentityMap::Expect(ContentTypeId type, const ObjectKey& key) const {
+  table(type).entries->Expect(key);
+}
+
 bool IdentityMap::Revive(ContentTypeId type, const ObjectKey& key, Tick time) {
   TypeTable& table = this->table(type);
   if (table.sums.evicted + table.sums.dropped == 0) return false;
@@ -472,15 +476,10 @@ bool IdentityMap::DropConflicts(ContentTypeId type, const void* object) {
 Sequence IdentityMap::Apply(std::span<Change> changes, Tick time,
                             std::span<const ContentTypeId> types) {
   for (const ContentTypeId type : types) ForgetType(table(type));
-  // What one key has to wait for is fetched for many at a time.
-  constexpr size_t kAtATime = 32;
   while (!changes.empty()) {
-    const auto next = changes.first(std::min(kAtATime, changes.size()));
+    const auto next = changes.first(std::min(kExpected, changes.size()));
     changes = changes.subspan(next.size());
-    if (next.size() > 1) {
-      for (const Change& change : next)
-        table(change.type).entries->Expect(change.key);
-    }
+    for (const Change& change : next) Expect(change.type, change.key);
     for (Change& change : next) ApplyOne(change, time);
   }
   Publish();

@@ -182,6 +182,14 @@ class IdentityMap {
   Sequence BeginLoad() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void EndLoad(Sequence began) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
+  // What a batch is to be fetched in: so many keys at a time.
+  static constexpr size_t kExpected = 32;
+  // The key will be looked for soon, or written: fetches what that looks at
+  // into the processor's cache, so that the keys of a batch do not wait for
+  // memory one after the other.
+  void Expect(ContentTypeId type, const ObjectKey& key) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
   // Makes current again what was dropped for want of space, if a reader keeps
   // it alive. Returns whether.
   bool Revive(ContentTypeId type, const ObjectKey& key, Tick time)

@@ -19,6 +19,7 @@
 #include "polyref/cache/internal/type_load.h"
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 namespace polyref::cache_internal {
@@ -59,12 +60,21 @@ void TypeLoad::Start(const std::shared_ptr<Flight>& flight, Sequence began,
   results_.resize(keys_.size());
   if (is_first) {
     asked_.reserve(keys_.size());
-    for (uint32_t ordinal = 0; ordinal < keys_.size(); ++ordinal)
+    for (uint32_t ordinal = 0; ordinal < keys_.size(); ++ordinal) {
+      if (ordinal % IdentityMap::kExpected == 0) ExpectFrom(ordinal);
       if (StartKey(ordinal, keys_[ordinal])) asked_.push_back(ordinal);
+    }
     return;
   }
   for (const uint32_t ordinal : std::exchange(pending_, {}))
     if (StartKey(ordinal, keys_[ordinal])) asked_.push_back(ordinal);
+}
+
+void TypeLoad::ExpectFrom(size_t ordinal) const {
+  map_.mutex().AssertHeld();
+  const size_t end =
+      std::min<size_t>(ordinal + IdentityMap::kExpected, keys_.size());
+  for (; ordinal < end; ++ordinal) map_.Expect(type_.id(), keys_[ordinal]);
 }
 
 bool TypeLoad::StartKey(uint32_t ordinal, const ObjectKey& key) {
@@ -174,7 +184,19 @@ bool TypeLoad::ServeStale(uint32_t ordinal, const ObjectKey& key) {
 }
 
 void TypeLoad::AbsorbRows(BatchState& batch, BatchReport& report) {
-  for (ObjectPtr& row : batch.answer().rows) AbsorbRow(std::move(row), report);
+  map_.mutex().AssertHeld();
+  std::span<ObjectPtr> rows = batch.answer().rows;
+  std::array<ObjectKey, IdentityMap::kExpected> keys;
+  while (!rows.empty()) {
+    const auto next = rows.first(std::min(keys.size(), rows.size()));
+    rows = rows.subspan(next.size());
+    for (size_t i = 0; i < next.size(); ++i) {
+      keys[i] = type_.KeyOf(next[i].get());
+      map_.Expect(type_.id(), keys[i]);
+    }
+    for (size_t i = 0; i < next.size(); ++i)
+      AbsorbRow(keys[i], std::move(next[i]), report);
+  }
 }
 
 void TypeLoad::AbsorbFailures(BatchState& batch,
@@ -208,10 +230,10 @@ void TypeLoad::AbsorbAbsences(BatchState& batch,
   }
 }
 
-void TypeLoad::AbsorbRow(ObjectPtr row, BatchReport& report) {
+void TypeLoad::AbsorbRow(const ObjectKey& key, ObjectPtr row,
+                         BatchReport& report) {
   map_.mutex().AssertHeld();
   ++report.rows;
-  const ObjectKey key = type_.KeyOf(row.get());
   IdentityMap::Answered answered =
       map_.AnswerRow(type_.id(), key, std::move(row), loading());
   const std::optional<uint32_t> ordinal =

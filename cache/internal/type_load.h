@@ -113,11 +113,14 @@ class TypeLoad {
     std::shared_ptr<Flight> flight;
   };
 
+  // Some keys from that one on are the next.
+  void ExpectFrom(size_t ordinal) const;
   // Starts one key: returns whether it is to be asked for.
   bool StartKey(uint32_t ordinal, const ObjectKey& key);
   void JoinFlight(uint32_t ordinal, const std::shared_ptr<Flight>& flight);
   bool ServeStale(uint32_t ordinal, const ObjectKey& key);
-  void AbsorbRow(ObjectPtr row, BatchReport& report);
+  // The key is that of the row.
+  void AbsorbRow(const ObjectKey& key, ObjectPtr row, BatchReport& report);
   void AbsorbFailure(const ObjectKey& key, const absl::Status& status,
                      BatchReport& report);
   void FailOrdinal(uint32_t ordinal, const ObjectKey& key,

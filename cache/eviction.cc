@@ -243,7 +243,9 @@ class GhostQueue {
   }
 
   // Whether it was there; it is not afterwards.
-  bool Take(uint32_t fingerprint) { return turns_.erase(fingerprint) > 0; }
+  bool Take(uint32_t fingerprint) {
+    return !turns_.empty() && turns_.erase(fingerprint) > 0;
+  }
 
   int64_t own_bytes() const {
     constexpr size_t kSlotBytes = sizeof(*turns_.begin()) + 1;

@@ -479,7 +479,9 @@ Sequence IdentityMap::Apply(std::span<Change> changes, Tick time,
   while (!changes.empty()) {
     const auto next = changes.first(std::min(kExpected, changes.size()));
     changes = changes.subspan(next.size());
-    for (const Change& change : next) Expect(change.type, change.key);
+    if (next.size() > 1) {
+      for (const Change& change : next) Expect(change.type, change.key);
+    }
     for (Change& change : next) ApplyOne(change, time);
   }
   Publish();

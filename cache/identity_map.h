@@ -182,11 +182,10 @@ class IdentityMap {
   Sequence BeginLoad() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void EndLoad(Sequence began) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
-  // What a batch is to be fetched in: so many keys at a time.
-  static constexpr size_t kExpected = 32;
   // The key will be looked for soon, or written: fetches what that looks at
-  // into the processor's cache, so that the keys of a batch do not wait for
-  // memory one after the other.
+  // into the processor's cache. To be called for kExpected keys of a batch at a
+  // time, so that they do not wait for memory one after the other.
+  static constexpr size_t kExpected = 32;
   void Expect(ContentTypeId type, const ObjectKey& key) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
@@ -400,9 +399,9 @@ class IdentityMap {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   // ---- The steps of a write. ----
-  // `known` is the entry of the key, or null.
   void ApplyOne(Change& change, Tick time)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // `known` is the entry of the key that is linked, or null.
   Entry& Write(TypeTable& table, const ObjectKey& key, Entry* known,
                State state, void* object, Tick expires)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

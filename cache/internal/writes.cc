@@ -127,6 +127,7 @@ absl::StatusOr<std::vector<Written>> Write(CacheState& cache,
 
 absl::StatusOr<Sequence> WriteAll(CacheState& cache,
                                   std::span<Change> changes) {
+  if (changes.empty()) return cache.map.now();
   const Tick time = cache.Now();
   Keys last;
   if (std::any_of(changes.begin(), changes.end(), [&](const Change& change) {
@@ -137,7 +138,6 @@ absl::StatusOr<Sequence> WriteAll(CacheState& cache,
     if (!status.ok()) return status;
   }
   const MutexLock lock(cache.map.mutex());
-  if (changes.empty()) return cache.map.now();
   for (const Change& change : changes) {
     if (change.kind != Change::Kind::kPut) continue;
     absl::Status status = cache.map.CheckPut(

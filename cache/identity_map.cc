@@ -50,6 +50,7 @@
 #include "polyref/cache/identity_map.h"
 
 #include <algorithm>
+#include <array>
 #include <string>
 #include <utility>
 
@@ -154,6 +155,26 @@ View IdentityMap::Find(ContentTypeId type, const ObjectKey& key, Sequence as_of,
   if (hint != nullptr && version->object != nullptr && !policy_wants_reads_)
     hint->Set(table.entries->HintTo(*entry));
   return {version->state, version->object, version->since};
+}
+
+void IdentityMap::ExpectReads(std::span<const Awaited> reads) const {
+  std::array<size_t, kExpected> hashes;
+  std::array<const Entry*, kExpected> entries;
+  for (size_t i = 0; i < reads.size(); ++i)
+    hashes[i] = table(reads[i].type).entries->ExpectSlot(*reads[i].key);
+  for (size_t i = 0; i < reads.size(); ++i)
+    entries[i] = table(reads[i].type).entries->ExpectEntry(hashes[i]);
+  for (size_t i = 0; i < reads.size(); ++i) {
+    if (entries[i] == nullptr) continue;
+    const Version* const newest =
+        entries[i]->newest.load(std::memory_order_acquire);
+    if (newest != nullptr) __builtin_prefetch(newest->object);
+  }
+}
+
+bool IdentityMap::IsLarge(ContentTypeId type) const {
+  constexpr size_t kLarge = 10'000;
+  return table(type).entries->size() > kLarge;
 }
 
 const std::atomic<Sequence>& IdentityMap::top_floor(ContentTypeId type) const {

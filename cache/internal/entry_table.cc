@@ -90,6 +90,19 @@ class KeyedTable final : public EntryTable {
     if (it != shard.entries->end()) __builtin_prefetch(&*it);
   }
 
+  size_t ExpectSlot(const ObjectKey& key) const override {
+    const size_t hash = Hash(Native<K>(key));
+    ShardOf(hash).readable.Expect(hash);
+    return hash;
+  }
+
+  const Entry* ExpectEntry(size_t hash) const override {
+    const Entry* const entry = ShardOf(hash).readable.Find(
+        hash, [](const KeyedEntry<K>&) { return true; });
+    __builtin_prefetch(entry);
+    return entry;
+  }
+
   Entry& Link(const ObjectKey& key) override {
     const BorrowedKey<K>& native = Native<K>(key);
     const size_t hash = Hash(native);
@@ -110,7 +123,7 @@ class KeyedTable final : public EntryTable {
       POLYREF_CHECK(pool_.last_taken() == &entry,
                     "the container's nodes are not as they are thought to be");
       EntryPool::SetTag(&entry, TagOf(type_) | kHidden);
-      ++size_;
+      CountEntries(size() + 1);
     }
     if (entry.is_linked()) return entry;
     Drop(shard.readable.Insert(hash, &entry, HashOfEntry));
@@ -135,7 +148,7 @@ class KeyedTable final : public EntryTable {
     if (it == shard.next) ++shard.next;
     EntryPool::SetTag(&entry, 0);
     shard.entries->erase(it);
-    --size_;
+    CountEntries(size() - 1);
     {
       const EntryPool::ApartScope apart(
           pool_);  // the header of a new container
@@ -158,8 +171,6 @@ class KeyedTable final : public EntryTable {
       bytes += HeapBytesOf(Keyed(entry).key);
     return bytes + kTableBytes + kPoolBytes;
   }
-
-  size_t size() const override { return size_; }
 
   void ForEach(const std::function<void(const Entry&)>& visit) const override {
     for (const Shard& shard : shards_) {
@@ -251,7 +262,6 @@ class KeyedTable final : public EntryTable {
   const Discard discard_;
   EntryPool& pool_;
   std::array<Shard, kShards> shards_;
-  size_t size_ = 0;
   size_t next_shard_ = 0;  // where Next goes on
   LeaseTable<K> leases_;
 };

@@ -5,6 +5,7 @@
 #ifndef POLYREF_CACHE_INTERNAL_ENTRY_TABLE_H_
 #define POLYREF_CACHE_INTERNAL_ENTRY_TABLE_H_
 
+#include <atomic>
 #include <cstddef>
 #include <functional>
 #include <memory>
@@ -17,8 +18,9 @@
 
 namespace polyref::cache_internal {
 
-// Find and HintTo may be called from any thread at any time; all else by one
-// thread at a time. Keys are canonical. Cost of a call: a hash lookup or two.
+// Find, ExpectSlot, ExpectEntry, HintTo and size may be called from any thread
+// at any time; all else by one thread at a time. Keys are canonical. Cost of a
+// call: a hash lookup or two.
 class EntryTable {
  public:
   virtual ~EntryTable() = default;
@@ -33,6 +35,13 @@ class EntryTable {
   // Fetches what it takes to find the key, or to link it, into the processor's
   // cache: for some keys that are to come.
   virtual void Expect(const ObjectKey& key) const = 0;
+
+  // The same for readers, in two steps; some keys take the first before any of
+  // them takes the second. Returns the key's hash.
+  virtual size_t ExpectSlot(const ObjectKey& key) const = 0;
+  // Returns the entry with that hash, or another that looks like it; null:
+  // there is none.
+  virtual const Entry* ExpectEntry(size_t hash) const = 0;
 
   // The entry of a key, linked from now on, made if there is none.
   virtual Entry& Link(const ObjectKey& key) = 0;
@@ -49,7 +58,7 @@ class EntryTable {
   // tables.
   virtual size_t BytesOf(const Entry& entry) const = 0;
 
-  virtual size_t size() const = 0;
+  size_t size() const { return size_.load(std::memory_order_relaxed); }
   virtual void ForEach(
       const std::function<void(const Entry&)>& visit) const = 0;
   // One entry after the other, round and round; null if there is none.
@@ -64,6 +73,14 @@ class EntryTable {
   virtual void VoidLease(const ObjectKey& key) = 0;
   virtual void VoidLeases() = 0;
   virtual size_t lease_count() const = 0;
+
+ protected:
+  void CountEntries(size_t size) {
+    size_.store(size, std::memory_order_relaxed);
+  }
+
+ private:
+  std::atomic<size_t> size_{0};
 };
 
 }  // namespace polyref::cache_internal

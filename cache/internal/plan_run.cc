@@ -15,6 +15,7 @@
 #include "polyref/cache/internal/plan_run.h"
 
 #include <algorithm>
+#include <array>
 #include <optional>
 #include <string_view>
 #include <utility>
@@ -64,7 +65,13 @@ void PlanRun::FollowAll() {
       // As many objects may be met behind it.
       for (const int32_t to : way.to)
         if (to != LoadPlan::kNowhere) ExpectAt(to, objects.size());
-      for (const void* object : objects) Follow(way, object);
+      for (size_t begin = 0; begin < objects.size();
+           begin += IdentityMap::kExpected) {
+        const auto next = std::span(objects).subspan(
+            begin, std::min(IdentityMap::kExpected, objects.size() - begin));
+        Expect(way, next);
+        for (const void* object : next) Follow(way, object);
+      }
     }
     for (const Stop::ListWay& way : stop.lists) {
       session_.lists().Expect(objects.size());
@@ -77,6 +84,35 @@ void PlanRun::FollowAll() {
 void PlanRun::ExpectAt(int32_t stop, size_t count) {
   if (plan_.stops()[stop].is_end() && !silent_) return;
   places_[stop].seen.reserve(places_[stop].seen.size() + count);
+}
+
+void PlanRun::Expect(const Stop::Way& way,
+                     std::span<const void* const> objects) const {
+  if (objects.size() < 2) return;
+  const IdentityMap& map = session_.cache().map;
+  std::array<IdentityMap::Awaited, IdentityMap::kExpected> reads;
+  size_t count = 0;
+  const auto add = [&](ContentTypeId type, const ObjectKey& key,
+                       const EntryHint& hint) {
+    // What has a hint need not be looked for.
+    if (hint.value() == 0 && map.IsLarge(type) &&
+        key.Is(schema_.type(type).key().kind))
+      reads[count++] = {type, &key};
+  };
+  if (way.relation->kind == RelationKind::kForeignKey) {
+    if (!map.IsLarge(way.target)) return;
+    for (const void* object : objects) {
+      const AnyRef& ref = way.relation->foreign_key(object);
+      add(way.target, ref.key(), ref.hint());
+    }
+  } else {
+    for (const void* object : objects) {
+      const GenericRef& ref = way.relation->generic_foreign_key(object);
+      if (schema_.Contains(ref.content_type()))
+        add(ref.content_type(), ref.key(), ref.hint());
+    }
+  }
+  map.ExpectReads({reads.data(), count});
 }
 
 void PlanRun::Follow(const Stop::Way& way, const void* object) {

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -76,6 +77,9 @@ class PlanRun {
   void FollowAll();
   // So many objects may be met at a stop soon.
   void ExpectAt(int32_t stop, size_t count);
+  // The ways of these objects will be followed next: see
+  // IdentityMap::ExpectReads.
+  void Expect(const Stop::Way& way, std::span<const void* const> objects) const;
   void Follow(const Stop::Way& way, const void* object);
   void FollowList(const Stop::ListWay& way, const ContentType& type,
                   const void* object);

@@ -79,7 +79,9 @@ ObjectKey KeyNumber(KeyKind kind, int i) {
       return ObjectKey(
           Uuid{static_cast<uint64_t>(i % 2), static_cast<uint64_t>(i)});
     case KeyKind::kText:
-      return ObjectKey(std::string(static_cast<size_t>(i), 'k'));
+      // Some on the heap, and some not.
+      return ObjectKey(std::string(static_cast<size_t>(i % 40), 'k') +
+                       std::to_string(i));
   }
   return ObjectKey();
 }

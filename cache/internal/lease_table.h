@@ -24,8 +24,8 @@ struct Lease {
 };
 
 // The leases of one content type. Thread-compatible. Cost: one hash lookup a
-// call. A key is given as a K or, where K is std::string, as an
-// absl::string_view: then only what takes a lease copies it.
+// call, and none while there is no lease. A key is given as a K or, where K is
+// std::string, as an absl::string_view: then only what takes a lease copies it.
 template <typename K>
 class LeaseTable {
  public:
@@ -39,6 +39,7 @@ class LeaseTable {
   // Gives the lease back; empty if `holder` does not hold it (any more).
   template <typename Key>
   std::optional<Lease> Redeem(const Key& key, LeaseHolder holder) {
+    if (leases_.empty()) return std::nullopt;
     const auto it = leases_.find(key);
     if (it == leases_.end() || it->second.holder != holder) return std::nullopt;
     const Lease lease = it->second;
@@ -49,12 +50,12 @@ class LeaseTable {
   // Whether anybody holds the key.
   template <typename Key>
   bool Contains(const Key& key) const {
-    return leases_.contains(key);
+    return !leases_.empty() && leases_.contains(key);
   }
 
   template <typename Key>
   void Void(const Key& key) {
-    leases_.erase(key);
+    if (!leases_.empty()) leases_.erase(key);
   }
   void VoidAll() { leases_.clear(); }
 

@@ -322,6 +322,7 @@ TypeLoad::Absorbed TypeLoad::AbsorbListRow(ObjectPtr row) {
 }
 
 std::optional<uint32_t> TypeLoad::FindOrdinal(const ObjectKey& key) const {
+  if (ordinals_.empty()) return std::nullopt;
   const auto it = ordinals_.find(key);
   if (it == ordinals_.end()) return std::nullopt;
   return it->second;

@@ -13,6 +13,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/container/flat_hash_map.h"
+
 namespace polyref::cache_internal {
 
 bool CoverageTable::Covers(const Span& span, Sequence at, Tick time) const {
@@ -25,7 +27,7 @@ bool CoverageTable::Covers(const Span& span, Sequence at, Tick time) const {
   });
 }
 
-Extent CoverageTable::Find(const ListParent& parent, const ListOrder& order,
+Extent CoverageTable::Find(const HashedParent& parent, const ListOrder& order,
                            Sequence at, Tick time) const {
   const auto it = lists_.find(parent);
   if (it == lists_.end()) return {};
@@ -39,7 +41,7 @@ Extent CoverageTable::Find(const ListParent& parent, const ListOrder& order,
   return {};
 }
 
-std::optional<int64_t> CoverageTable::FindCount(const ListParent& parent,
+std::optional<int64_t> CoverageTable::FindCount(const HashedParent& parent,
                                                 Sequence at, Tick time) const {
   const auto it = lists_.find(parent);
   if (it == lists_.end() || !Covers(it->second.counted, at, time) ||
@@ -48,16 +50,17 @@ std::optional<int64_t> CoverageTable::FindCount(const ListParent& parent,
   return it->second.count;
 }
 
-void CoverageTable::SetComplete(const ListParent& parent, Sequence since,
+void CoverageTable::SetComplete(const HashedParent& parent, Sequence since,
                                 Tick expires) {
   lists_[parent].complete = {since, kNever, expires};
 }
 
-void CoverageTable::SetUpTo(const ListParent& parent, const ListOrder& order,
+void CoverageTable::SetUpTo(const HashedParent& parent, const ListOrder& order,
                             std::shared_ptr<const ListOrder::Place> place,
                             Sequence since, Tick expires) {
   UpTo next = {order, std::move(place), {since, kNever, expires}};
-  for (UpTo& up_to : lists_[parent].up_to) {
+  std::vector<UpTo>& known = lists_[parent].up_to;
+  for (UpTo& up_to : known) {
     if (up_to.order != order) continue;
     const bool reaches_further = up_to.span.until == kNever &&
                                  up_to.span.expires >= expires &&
@@ -66,10 +69,10 @@ void CoverageTable::SetUpTo(const ListParent& parent, const ListOrder& order,
     if (!reaches_further) up_to = std::move(next);
     return;
   }
-  lists_[parent].up_to.push_back(std::move(next));
+  known.push_back(std::move(next));
 }
 
-void CoverageTable::SetCount(const ListParent& parent, int64_t count,
+void CoverageTable::SetCount(const HashedParent& parent, int64_t count,
                              Sequence since, Tick expires) {
   Known& known = lists_[parent];
   known.count = count;

@@ -33,9 +33,9 @@
 #include <utility>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "polyref/cache/internal/entry.h"
 #include "polyref/cache/internal/floors.h"
+#include "polyref/cache/internal/hashed_parent.h"
 #include "polyref/cache/internal/open_readers.h"
 #include "polyref/cache/list_order.h"
 #include "polyref/cache/list_request.h"
@@ -62,21 +62,24 @@ class CoverageTable {
   // What a reader at `at` that began at `time` may rely on, for a list in
   // `order`. REQUIRES: `at` is now, or a reader is open that was opened then or
   // before.
-  Extent Find(const ListParent& parent, const ListOrder& order, Sequence at,
+  Extent Find(const HashedParent& parent, const ListOrder& order, Sequence at,
               Tick time = 0) const;
-  std::optional<int64_t> FindCount(const ListParent& parent, Sequence at,
+  std::optional<int64_t> FindCount(const HashedParent& parent, Sequence at,
                                    Tick time = 0) const;
 
   // A load that began after write `since` covers the list; nothing was lost
   // since. Of two places the further one stays. A count stands until the next
   // write to the child type. To readers from `expires` on it is not known.
-  void SetComplete(const ListParent& parent, Sequence since,
+  void SetComplete(const HashedParent& parent, Sequence since,
                    Tick expires = kNeverExpires);
-  void SetUpTo(const ListParent& parent, const ListOrder& order,
+  void SetUpTo(const HashedParent& parent, const ListOrder& order,
                std::shared_ptr<const ListOrder::Place> place, Sequence since,
                Tick expires = kNeverExpires);
-  void SetCount(const ListParent& parent, int64_t count, Sequence since,
+  void SetCount(const HashedParent& parent, int64_t count, Sequence since,
                 Tick expires = kNeverExpires);
+
+  // So many lists more will be covered soon.
+  void Expect(size_t count) { lists_.reserve(lists_.size() + count); }
 
   // At write `now` nothing is known any more of: a child of that parent; a
   // child whose parent is not known; any child. `oldest` is the write as of
@@ -145,7 +148,7 @@ class CoverageTable {
   // Whether no reader from `oldest` or later can rely on anything of it.
   bool IsVoid(const Known& known, Sequence oldest) const;
 
-  absl::flat_hash_map<ListParent, Known> lists_;
+  ParentMap<Known> lists_;
   // Lists that were left, ascending by when.
   std::deque<std::pair<Sequence, ListParent>> left_;
   // Ascending by `since`; of one child, spans that do not overlap.

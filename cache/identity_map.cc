@@ -372,8 +372,14 @@ View IdentityMap::FindStale(ContentTypeId type, const ObjectKey& key, Tick time,
   return {current->state, current->object, current->since};
 }
 
+void IdentityMap::ExpectCovered(const ListRequest& request, size_t count) {
+  TypeTable& table = this->table(request.child->id());
+  table.indexes.ExpectCovered(*request.reference, count);
+  CountCoverage(table);
+}
+
 void IdentityMap::CoverList(const ListRequest& request,
-                            const ListParent& parent, const Extent& extent,
+                            const HashedParent& parent, const Extent& extent,
                             const Loading& loading, Tick expires) {
   const ContentTypeId type = request.child->id();
   TypeTable& table = this->table(type);
@@ -386,7 +392,7 @@ void IdentityMap::CoverList(const ListRequest& request,
       const Version* current = Current(table, entry);
       if (current == nullptr || current->object == nullptr ||
           current->expires > loading.time ||
-          ParentOf(schema_, *request.reference, current->object) != parent)
+          ParentOf(schema_, *request.reference, current->object) != *parent)
         continue;
       // The load would have replaced it, were it in the list still.
       ++table.sums.expired;
@@ -403,7 +409,7 @@ void IdentityMap::CoverList(const ListRequest& request,
 }
 
 void IdentityMap::CoverCount(const ListRequest& request,
-                             const ListParent& parent, int64_t count,
+                             const HashedParent& parent, int64_t count,
                              const Loading& loading) {
   const ContentTypeId type = request.child->id();
   TypeTable& table = this->table(type);
@@ -486,6 +492,7 @@ std::optional<IdentityMap::Conflict> IdentityMap::FindConflict(
 }
 
 bool IdentityMap::DropConflicts(ContentTypeId type, const void* object) {
+  if (schema_.type(type).indexes().empty()) return false;
   bool dropped = false;
   while (const auto conflict = FindConflict(type, object, nullptr)) {
     Invalidate(type, conflict->key);

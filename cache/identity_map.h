@@ -54,6 +54,7 @@
 #include "polyref/cache/internal/entry_hint.h"
 #include "polyref/cache/internal/entry_table.h"
 #include "polyref/cache/internal/floors.h"
+#include "polyref/cache/internal/hashed_parent.h"
 #include "polyref/cache/internal/lease_table.h"
 #include "polyref/cache/internal/mutex.h"
 #include "polyref/cache/internal/open_readers.h"
@@ -259,17 +260,20 @@ class IdentityMap {
   View FindStale(ContentTypeId type, const ObjectKey& key, Tick time,
                  Tick at_most) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
+  // So many lists will be covered soon.
+  void ExpectCovered(const ListRequest& request, size_t count)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // What a load found of a list; see CoverageTable. Nothing is remembered if a
   // key of the child type was forgotten since it began. Children of the list
   // whose time is over for the reader, and that the load did not find, are
   // dropped. What is covered expires with the rules of the type, and at
   // `expires`, when the first of the rows does. REQUIRES: all rows it found are
   // in the map.
-  void CoverList(const ListRequest& request, const ListParent& parent,
+  void CoverList(const ListRequest& request, const HashedParent& parent,
                  const Extent& extent, const Loading& loading,
                  Tick expires = kNeverExpires)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void CoverCount(const ListRequest& request, const ListParent& parent,
+  void CoverCount(const ListRequest& request, const HashedParent& parent,
                   int64_t count, const Loading& loading)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 

@@ -846,26 +846,31 @@ class ChildrenTest : public ::testing::Test {
   // The keys of all versions that may point at the owner.
   std::vector<int64_t> Children(std::string_view reference, int64_t owner) {
     std::vector<int64_t> ids;
-    for (const ObjectKey& key :
-         map_.indexes(kPet).ChildrenOf(Reference(reference), {kOwner, owner},
-                                       ListOrder(schema_.type(kPet)), Extent()))
+    for (const ObjectKey& key : map_.indexes(kPet).ChildrenOf(
+             Reference(reference), ListParent{kOwner, owner},
+             ListOrder(schema_.type(kPet)), Extent()))
       ids.push_back(key.int64());
     std::sort(ids.begin(), ids.end());
     return ids;
   }
   // The same of a list that is read as it stands, now; empty if it can't be.
   std::vector<int64_t> ReadInOrder(int64_t owner) {
-    const auto recall = [&](const ObjectKey& key, uint64_t at) -> const void* {
+    struct Recalled {
+      const void* object;
+      Epoch epoch;
+    };
+    const auto recall = [&](const ObjectKey& key, uint64_t at) {
       EntryHint hint;
       const View view = map_.Find(kPet, key, map_.now(), &hint);
-      return hint.value() == at ? view.object : nullptr;
+      return Recalled{hint.value() == at ? view.object : nullptr, kNoEpoch};
     };
     std::vector<const void*> pets;
     bool in_order = false;
     std::vector<int64_t> ids;
-    if (!map_.indexes(kPet).ReadChildren(Reference("owner"), {kOwner, owner},
-                                         ListOrder(schema_.type(kPet)),
-                                         Extent(), pets, in_order, recall) ||
+    if (!map_.indexes(kPet).ReadChildren(
+            Reference("owner"), ListParent{kOwner, owner},
+            ListOrder(schema_.type(kPet)), Extent(), {map_.now(), 0, kNoEpoch},
+            pets, in_order, recall) ||
         !in_order)
       return {};
     for (const void* pet : pets)
@@ -889,13 +894,13 @@ class ChildrenTest : public ::testing::Test {
             .order = ListOrder(*type)};
   }
   void Cover(std::string_view reference, int64_t owner, Sequence began) {
-    map_.CoverList(Lists(reference), {kOwner, owner}, {Extent::Kind::kComplete},
-                   began);
+    map_.CoverList(Lists(reference), ListParent{kOwner, owner},
+                   {Extent::Kind::kComplete}, began);
   }
   // As a reader that begins now.
   bool IsComplete(std::string_view reference, int64_t owner) const {
     return map_.indexes(kPet)
-               .FindExtent(Reference(reference), {kOwner, owner},
+               .FindExtent(Reference(reference), ListParent{kOwner, owner},
                            ListOrder(*schema_.Find<Pet>()), map_.now(), 0)
                .kind == Extent::Kind::kComplete;
   }
@@ -1093,10 +1098,10 @@ TEST_F(ChildrenTest, InvalidatedTypeEndsItsLists) {
 
 TEST_F(ChildrenTest, CountsStandUntilAWrite) {
   const auto count = [&] {
-    return map_.indexes(kPet).FindCount(Reference("owner"), {kOwner, 1},
-                                        map_.now(), 0);
+    return map_.indexes(kPet).FindCount(Reference("owner"),
+                                        ListParent{kOwner, 1}, map_.now(), 0);
   };
-  map_.CoverCount(Lists("owner"), {kOwner, 1}, 5, map_.now());
+  map_.CoverCount(Lists("owner"), ListParent{kOwner, 1}, 5, map_.now());
   EXPECT_EQ(count(), 5);
   map_.InvalidateType(kOwner);
   EXPECT_EQ(count(), 5);
@@ -1104,7 +1109,7 @@ TEST_F(ChildrenTest, CountsStandUntilAWrite) {
   EXPECT_EQ(count(), std::nullopt);
   const Sequence began = map_.now();
   map_.Invalidate(kPet, 9);
-  map_.CoverCount(Lists("owner"), {kOwner, 1}, 5, began);
+  map_.CoverCount(Lists("owner"), ListParent{kOwner, 1}, 5, began);
   EXPECT_EQ(count(), std::nullopt);
 }
 

@@ -124,6 +124,73 @@ TEST_F(SessionListsTest, ConditionMayReadOtherLists) {
   }
 }
 
+// Lists that many sessions have read are read without a look at each member, as
+// long as nothing of their type changes.
+class ListsReadOftenTest : public SessionListsTest {
+ protected:
+  ListsReadOftenTest() {
+    for (int i = 0; i < 40; ++i) {
+      Session session = cache_.NewSession();
+      Books(session, shelves_[0]);
+      Books(session, shelves_[1]);
+    }
+    Calls();
+  }
+
+  // In a session of its own.
+  std::vector<int64_t> BooksNow(const Shelf& shelf) {
+    Session session = cache_.NewSession();
+    return Books(session, shelf);
+  }
+
+  Session before_ = cache_.NewSession({.fetch_mode = FetchMode::kForbid});
+};
+
+TEST_F(ListsReadOftenTest, NewMemberIsForLaterSessions) {
+  ASSERT_TRUE(cache_.Put(On(1, 9)).ok());
+  EXPECT_THAT(Books(before_, shelves_[0]), ElementsAre(1, 2));
+  EXPECT_THAT(BooksNow(shelves_[0]), ElementsAre(1, 2, 9));
+  EXPECT_THAT(Calls(), IsEmpty());
+}
+
+TEST_F(ListsReadOftenTest, MovedMemberMovesForLaterSessions) {
+  ASSERT_TRUE(cache_.Put(On(2, 1)).ok());
+  EXPECT_THAT(Books(before_, shelves_[0]), ElementsAre(1, 2));
+  EXPECT_THAT(Books(before_, shelves_[1]), ElementsAre(3));
+  EXPECT_THAT(BooksNow(shelves_[0]), ElementsAre(2));
+  EXPECT_THAT(BooksNow(shelves_[1]), ElementsAre(1, 3));
+  EXPECT_THAT(Calls(), IsEmpty());
+}
+
+TEST_F(ListsReadOftenTest, ErasedMemberIsGoneForLaterSessions) {
+  ASSERT_TRUE(cache_.Erase<Book>(2).ok());
+  EXPECT_THAT(Books(before_, shelves_[0]), ElementsAre(1, 2));
+  EXPECT_THAT(BooksNow(shelves_[0]), ElementsAre(1));
+  EXPECT_THAT(Calls(), IsEmpty());
+}
+
+TEST_F(ListsReadOftenTest, InvalidatedMemberIsLoadedAnew) {
+  db_.Add<Book>({On(2, 2)});
+  ASSERT_TRUE(cache_.Invalidate<Book>(2).ok());
+  EXPECT_THAT(Books(before_, shelves_[0]), ElementsAre(1, 2));
+  EXPECT_THAT(BooksNow(shelves_[0]), ElementsAre(1));
+  EXPECT_THAT(BooksNow(shelves_[1]), ElementsAre(2, 3));
+}
+
+TEST_F(ListsReadOftenTest, LoadedMemberIsOneAtOnce) {
+  db_.Add<Book>({On(1, 9)});
+  Session session = cache_.NewSession();
+  ASSERT_NE(session.Get(Ref<Book>(9)), nullptr);
+  EXPECT_THAT(BooksNow(shelves_[0]), ElementsAre(1, 2, 9));
+}
+
+TEST_F(ListsReadOftenTest, OwnWriteIsSeenAtOnce) {
+  Session session = cache_.NewSession();
+  EXPECT_THAT(Books(session, shelves_[0]), ElementsAre(1, 2));
+  ASSERT_TRUE(session.Put(On(1, 5)).ok());
+  EXPECT_THAT(Books(session, shelves_[0]), ElementsAre(1, 2, 5));
+}
+
 TEST_F(SessionListsTest, OwnWriteOfAnotherTypeLeavesListsAlone) {
   Session session = cache_.NewSession();
   EXPECT_THAT(Books(session, shelves_[0]), ElementsAre(1, 2));

@@ -22,6 +22,7 @@
 #include "polyref/cache/histogram.h"
 #include "polyref/cache/identity_map.h"
 #include "polyref/cache/internal/flight.h"
+#include "polyref/cache/internal/hashed_parent.h"
 #include "polyref/cache/internal/lease_table.h"
 #include "polyref/cache/internal/list_query.h"
 #include "polyref/cache/internal/mutex.h"
@@ -31,6 +32,8 @@
 #include "polyref/cache/schema.h"
 
 namespace polyref::cache_internal {
+
+class ListLoad;
 
 // The counters of one content type, and what its options come to.
 struct TypeState {
@@ -89,13 +92,9 @@ struct CacheState {
   // Both under the lock of `map`. The loads under way, by the holder of their
   // leases.
   absl::flat_hash_map<LeaseHolder, std::shared_ptr<Flight>> flights;
-  // The lists under way: by the reference they are the reverse of, and by
-  // parent.
-  struct ListUnderWay {
-    ListRequest request;
-    std::shared_ptr<Flight> flight;
-  };
-  absl::flat_hash_map<std::pair<const Relation*, ListParent>, ListUnderWay>
+  // The loads of the lists under way: by the reference these are the reverse
+  // of, and by parent. A load takes itself out before it ends.
+  absl::flat_hash_map<const Relation*, ParentMap<const ListLoad*>>
       lists_under_way;
 
  private:

@@ -11,6 +11,7 @@ namespace polyref::cache_internal {
 
 void ChildIndex::Add(size_t hash, Child child) {
   Members& members = families_[hash];
+  members.seen_in = 0;
   auto& children = members.children;
   const bool fits =
       children.empty() || (children.size() < kMaxFamily &&

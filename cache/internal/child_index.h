@@ -8,10 +8,12 @@
 //
 // All versions of an object that are alive are in it, so that readers of older
 // snapshots find theirs. That all of a family are what a reader sees it has to
-// find out by the hints.
+// find out by the hints; who has found out says so, for all readers in the same
+// epoch (type_epoch.h).
 #ifndef POLYREF_CACHE_INTERNAL_CHILD_INDEX_H_
 #define POLYREF_CACHE_INTERNAL_CHILD_INDEX_H_
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -23,6 +25,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/inlined_vector.h"
 #include "polyref/cache/internal/secondary_index.h"
+#include "polyref/cache/internal/type_epoch.h"
 #include "polyref/cache/list_order.h"
 
 namespace polyref::cache_internal {
@@ -43,6 +46,7 @@ class ChildIndex {
   struct Family {
     std::span<const Child> children;
     const ListOrder* order = nullptr;  // that they are in; null: none
+    Epoch* seen_in = nullptr;          // see SeenIn; null: it is empty
   };
   // Whether two objects have the same parent.
   using IsSibling = std::function<bool(const void*, const void*)>;
@@ -75,9 +79,25 @@ class ChildIndex {
     if (it == families_.end()) return true;
     const Members& members = it->second;
     family.children = members.children;
+    family.seen_in = &members.seen_in;
     if (members.order != 0) family.order = orders_[members.order - 1].get();
     return members.apart == 0;
   }
+
+  // The epoch whose readers see all of the family; 0: that is not known.
+  // Forgotten when a child is added. Any number of threads may do both at once,
+  // while none makes a change.
+  static Epoch SeenIn(const Family& family) {
+    if (family.seen_in == nullptr) return 0;
+    return std::atomic_ref(*family.seen_in).load(std::memory_order_relaxed);
+  }
+  static void SetSeenIn(const Family& family, Epoch epoch) {
+    if (SeenIn(family) < epoch && family.seen_in != nullptr)
+      std::atomic_ref(*family.seen_in).store(epoch, std::memory_order_relaxed);
+  }
+
+  // The children of so many parents will be added soon.
+  void Expect(size_t count) { families_.reserve(families_.size() + count); }
 
   size_t size() const { return size_; }
   bool Contains(size_t hash, const void* object) const;
@@ -96,6 +116,7 @@ class ChildIndex {
     absl::InlinedVector<Child, 1> children;
     uint32_t apart = 0;  // so many are in apart_ instead
     uint8_t order = 0;   // its position in orders_, from 1; 0: none
+    mutable Epoch seen_in = 0;
   };
   // The hash is one already.
   struct Same {

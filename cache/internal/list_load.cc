@@ -16,11 +16,21 @@
 
 namespace polyref::cache_internal {
 
-uint32_t ListLoad::Want(const ListParent& parent) {
+uint32_t ListLoad::Want(const HashedParent& parent) {
   const auto [it, is_new] =
       ordinals_.try_emplace(parent, static_cast<uint32_t>(parents_.size()));
-  if (is_new) parents_.push_back(parent);
+  if (is_new) {
+    parents_.push_back(*parent);
+    hashes_.push_back(parent.hash());
+  }
   return it->second;
+}
+
+void ListLoad::Expect(size_t count) {
+  count += parents_.size();
+  parents_.reserve(count);
+  hashes_.reserve(count);
+  ordinals_.reserve(count);
 }
 
 void ListLoad::Start(const std::shared_ptr<Flight>& flight, Sequence) {
@@ -45,11 +55,11 @@ void ListLoad::Start(const std::shared_ptr<Flight>& flight, Sequence) {
 
 bool ListLoad::StartList(uint32_t ordinal) {
   CacheState& cache = session_.cache();
-  const auto [it, is_new] = cache.lists_under_way.try_emplace(
-      std::pair(request_.reference, parents_[ordinal]),
-      CacheState::ListUnderWay{request_, flight_});
+  const auto [it, is_new] =
+      cache.lists_under_way[request_.reference].try_emplace(parent(ordinal),
+                                                            this);
   if (is_new) marked_.push_back(ordinal);
-  const std::shared_ptr<Flight>& other = it->second.flight;
+  const std::shared_ptr<Flight>& other = it->second->flight_;
   if (other == flight_) return true;
   if (other->IsCalledHere()) {
     lists_[ordinal].found.under_way = true;
@@ -59,7 +69,7 @@ bool ListLoad::StartList(uint32_t ordinal) {
   }
   // What a condition left out is not known to the cache afterwards.
   if (Flight::IsWithinCall() || request_.where ||
-      !it->second.request.SameLoad(request_))
+      !it->second->request_.SameLoad(request_))
     return true;
   other->Join();
   cache.type(request_.child->id())
@@ -72,7 +82,7 @@ bool ListLoad::StartList(uint32_t ordinal) {
 
 bool ListLoad::FindCovered(uint32_t ordinal) {
   if (request_.where) return false;
-  const ListParent& parent = parents_[ordinal];
+  const HashedParent parent = this->parent(ordinal);
   const ContentTypeId child = request_.child->id();
   const TypeIndexes& indexes = map_.indexes(child);
   FoundList& found = lists_[ordinal].found;
@@ -125,9 +135,9 @@ void ListLoad::GiveUp(std::span<const uint32_t> ordinals,
 }
 
 void ListLoad::End() {
-  auto& under_way = session_.cache().lists_under_way;
+  auto& under_way = session_.cache().lists_under_way[request_.reference];
   for (const uint32_t ordinal : std::exchange(marked_, {}))
-    under_way.erase(std::pair(request_.reference, parents_[ordinal]));
+    under_way.erase(parent(ordinal));
 }
 
 std::vector<ListParents> ListLoad::ParentsAt(
@@ -189,6 +199,7 @@ void ListLoad::Extend(ParentList& list, const void* row) const {
 void ListLoad::AbsorbEnd(ListBatchState& batch,
                          std::span<const uint32_t> ordinals,
                          const TypeLoad& rows, BatchReport& report) {
+  map_.mutex().AssertHeld();
   report.status = batch.status();
   for (const uint32_t ordinal : ordinals) {
     lists_[ordinal].found.status = report.status;
@@ -196,6 +207,8 @@ void ListLoad::AbsorbEnd(ListBatchState& batch,
   }
   AbsorbStatuses(batch, report);
   AbsorbCounts(batch, report);
+  if (report.status.ok() && !request_.where)
+    map_.ExpectCovered(request_, ordinals.size());
   for (const uint32_t ordinal : ordinals) {
     if (lists_[ordinal].is_wrong && lists_[ordinal].found.status.ok()) {
       report.status = lists_[ordinal].found.status = absl::InternalError(
@@ -203,7 +216,7 @@ void ListLoad::AbsorbEnd(ListBatchState& batch,
           "a count that is none");
     }
     if (lists_[ordinal].found.status.ok()) {
-      Conclude(parents_[ordinal], lists_[ordinal], rows.loading());
+      Conclude(parent(ordinal), lists_[ordinal], rows.loading());
     } else {
       flight_->KeepList(request_.reference, parents_[ordinal],
                         lists_[ordinal].found.status);
@@ -236,7 +249,7 @@ void ListLoad::AbsorbCounts(ListBatchState& batch, BatchReport& report) {
   }
 }
 
-void ListLoad::Conclude(const ListParent& parent, ParentList& list,
+void ListLoad::Conclude(const HashedParent& parent, ParentList& list,
                         const IdentityMap::Loading& loading) {
   map_.mutex().AssertHeld();
   if (request_.count_only) {

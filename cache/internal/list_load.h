@@ -12,13 +12,13 @@
 #include <string>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "polyref/cache/cache_stats.h"
 #include "polyref/cache/coverage.h"
 #include "polyref/cache/identity_map.h"
 #include "polyref/cache/internal/batch_state.h"
 #include "polyref/cache/internal/flight.h"
+#include "polyref/cache/internal/hashed_parent.h"
 #include "polyref/cache/internal/session_view.h"
 #include "polyref/cache/internal/type_load.h"
 #include "polyref/cache/list_request.h"
@@ -44,10 +44,15 @@ class ListLoad {
   ListLoad& operator=(const ListLoad&) = delete;
 
   // Adds a parent, if it is not there yet. Returns its ordinal.
-  uint32_t Want(const ListParent& parent);
+  uint32_t Want(const HashedParent& parent);
+  // So many are wanted soon.
+  void Expect(size_t count);
 
   const ListRequest& request() const { return request_; }
   size_t parent_count() const { return parents_.size(); }
+  HashedParent parent(uint32_t ordinal) const {
+    return {parents_[ordinal], hashes_[ordinal]};
+  }
   const FoundList& found(uint32_t ordinal) const {
     return lists_[ordinal].found;
   }
@@ -111,7 +116,7 @@ class ListLoad {
   void AbsorbStatuses(ListBatchState& batch, BatchReport& report);
   void AbsorbCounts(ListBatchState& batch, BatchReport& report);
   void Extend(ParentList& list, const void* row) const;
-  void Conclude(const ListParent& parent, ParentList& list,
+  void Conclude(const HashedParent& parent, ParentList& list,
                 const IdentityMap::Loading& loading);
   // The list of that parent if `batch` is to answer for it, or null.
   ParentList* Find(const ListBatchState& batch, const ListParent& parent);
@@ -121,7 +126,8 @@ class ListLoad {
   const ListRequest request_;
   std::string path_;
   std::vector<ListParent> parents_;  // by ordinal
-  absl::flat_hash_map<ListParent, uint32_t> ordinals_;
+  std::vector<size_t> hashes_;       // of the parents
+  ParentMap<uint32_t> ordinals_;
   uint32_t last_found_ = 0;
   // From the wave on.
   std::shared_ptr<Flight> flight_;

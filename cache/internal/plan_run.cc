@@ -74,7 +74,7 @@ void PlanRun::FollowAll() {
       }
     }
     for (const Stop::ListWay& way : stop.lists) {
-      session_.lists().Expect(objects.size());
+      session_.lists().Expect(*way.query, objects.size());
       for (const void* object : objects)
         FollowList(way, schema_.type(stop.type), object);
     }
@@ -194,14 +194,15 @@ void PlanRun::Meet(int32_t stop, const void* object) {
 void PlanRun::FollowList(const Stop::ListWay& way, const ContentType& type,
                          const void* object) {
   ++report_.lists;
-  const ListParent parent = {type.id(), type.KeyOf(object)};
+  const ListParent list_of = {type.id(), type.KeyOf(object)};
+  const HashedParent parent(list_of);
   if (MeetList(way, parent)) return;
   ++report_.list_misses;
   const auto failure = session_.lists().FindFailure(*way.query, parent);
   if (!failure || failure->run != run_) WantList(way, parent);
 }
 
-bool PlanRun::MeetList(const Stop::ListWay& way, const ListParent& parent) {
+bool PlanRun::MeetList(const Stop::ListWay& way, const HashedParent& parent) {
   SessionLists& lists = session_.lists();
   if (plan_.stops()[way.to].links) {
     const auto links = lists.FindLinks(*way.query, parent);
@@ -219,7 +220,7 @@ bool PlanRun::MeetList(const Stop::ListWay& way, const ListParent& parent) {
   return true;
 }
 
-void PlanRun::WantList(const Stop::ListWay& way, const ListParent& parent,
+void PlanRun::WantList(const Stop::ListWay& way, const HashedParent& parent,
                        bool whole) {
   std::unique_ptr<ListLoad>& load = lists_[way.unit - schema_.types().size()];
   if (load == nullptr) {
@@ -228,7 +229,7 @@ void PlanRun::WantList(const Stop::ListWay& way, const ListParent& parent,
     load = std::make_unique<ListLoad>(session_, request);
   }
   places_[way.to].waiting = true;
-  places_[way.to].lists.push_back({load->Want(parent), &way, parent});
+  places_[way.to].lists.push_back({load->Want(parent), &way});
 }
 
 void PlanRun::RunWave(const std::vector<LoadPlan::Unit>& units) {
@@ -290,16 +291,16 @@ void PlanRun::TakeLists(int32_t stop, const ListLoad& load) {
   for (const WaitingList& waiting : std::exchange(places_[stop].lists, {})) {
     const FoundList& found = load.found(waiting.ordinal);
     const auto& query = waiting.way->query;
+    const HashedParent parent = load.parent(waiting.ordinal);
     absl::Status status = found.status;
     if (status.ok()) {
-      session_.lists().Settle(query, waiting.parent, found.extent, found.count);
-      if (MeetList(*waiting.way, waiting.parent)) continue;
+      session_.lists().Settle(query, parent, found.extent, found.count);
+      if (MeetList(*waiting.way, parent)) continue;
       // The first few do not suffice, or a write under way hides a child.
-      WantList(*waiting.way, waiting.parent, /*whole=*/true);
+      WantList(*waiting.way, parent, /*whole=*/true);
       continue;
     }
-    session_.lists().SetFailure(query, waiting.parent, status, run_,
-                                found.under_way);
+    session_.lists().SetFailure(query, parent, status, run_, found.under_way);
   }
 }
 

@@ -12,6 +12,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "polyref/cache/cache_stats.h"
 #include "polyref/cache/generic_ref.h"
+#include "polyref/cache/internal/hashed_parent.h"
 #include "polyref/cache/internal/list_load.h"
 #include "polyref/cache/internal/session_state.h"
 #include "polyref/cache/internal/type_load.h"
@@ -61,7 +62,6 @@ class PlanRun {
   struct WaitingList {
     uint32_t ordinal;  // in the load of its unit
     const Stop::ListWay* way;
-    ListParent parent;
   };
   // What there is at one stop of the plan.
   struct Place {
@@ -90,9 +90,9 @@ class PlanRun {
   void Settle(int32_t stop, const void* reference, const void* object);
   void Meet(int32_t stop, const void* object);
   // Meets what is known of a list; false if memory does not know enough.
-  bool MeetList(const Stop::ListWay& way, const ListParent& parent);
+  bool MeetList(const Stop::ListWay& way, const HashedParent& parent);
   // With `whole`, without its limit.
-  void WantList(const Stop::ListWay& way, const ListParent& parent,
+  void WantList(const Stop::ListWay& way, const HashedParent& parent,
                 bool whole = false);
 
   void RunWave(const std::vector<LoadPlan::Unit>& units);

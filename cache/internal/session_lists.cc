@@ -13,14 +13,14 @@
 //
 // Mostly the session has nothing of its own, and each child in the index is the
 // current one and seen by it. Then the family is read as it stands: in the
-// order in which it was loaded, with a look at each entry. If one of them turns
-// out to be another, or not to be seen, all keys are looked up.
+// order in which it was loaded, with a look at each entry, or without if that
+// was done in this epoch already. If one of them turns out to be another, or
+// not to be seen, all keys are looked up.
 #include "polyref/cache/internal/session_lists.h"
 
 #include <algorithm>
 
 #include "absl/container/flat_hash_set.h"
-#include "absl/hash/hash.h"
 #include "polyref/cache/internal/reference.h"
 #include "polyref/cache/internal/text.h"
 
@@ -41,43 +41,48 @@ void Sort(const ListOrder& order, Objects& objects) {
 
 const ListResult* SessionLists::FindAgain(const ListRelation& list,
                                           std::string_view slot,
-                                          const ListParent& parent) const {
+                                          const HashedParent& parent) const {
   const Entry* entry = FindEntry(list, slot, /*count=*/false, parent);
   return entry == nullptr ? nullptr
-                          : ResultOf(entry, GenerationOf(*entry->query));
+                          : ResultOf(entry, GenerationOf(**entry->query));
 }
 
 const ListResult* SessionLists::Find(const Query& query,
-                                     const ListParent& parent) {
+                                     const HashedParent& parent) {
   Entry* entry = FindEntry(*query, parent);
   const uint64_t generation = GenerationOf(*query);
   if (const ListResult* result = ResultOf(entry, generation)) return result;
   Extent extent;
-  std::optional<Objects> members = Read(*query, parent, entry, extent);
-  if (!members) return nullptr;
+  read_.clear();
+  std::optional<Objects> read_with_care;
+  if (!ReadAtOnce(*query, parent, entry, extent, read_)) {
+    read_with_care = Read(*query, parent, entry, extent);
+    if (!read_with_care) return nullptr;
+  }
+  const Objects& members = read_with_care ? *read_with_care : read_;
   // A condition may have read the slot by another query meanwhile.
-  const bool is_there = entry != nullptr && entry->query == query;
+  const bool is_there = entry != nullptr && *entry->query == query;
   Entry& read = is_there ? *entry : EntryOf(query, parent);
   read.extent = std::move(extent);
   read.generation = generation;
   read.failed_run = 0;
   const ListResult* before = read.result;
   const bool same = before != nullptr && before->outcome == Outcome::kLoaded &&
-                    std::equal(members->begin(), members->end(),
-                               before->members, before->members + before->size);
-  if (!same) read.result = &Keep(*std::move(members));
+                    std::equal(members.begin(), members.end(), before->members,
+                               before->members + before->size);
+  if (!same) read.result = &Keep(members);
   return read.result;
 }
 
 const SessionLists::Query* SessionLists::FindQuery(
     const ListRelation& list, std::string_view slot, bool count,
-    const ListParent& parent) const {
+    const HashedParent& parent) const {
   const Entry* entry = FindEntry(list, slot, count, parent);
-  return entry == nullptr ? nullptr : &entry->query;
+  return entry == nullptr ? nullptr : entry->query;
 }
 
 std::optional<Objects> SessionLists::FindLinks(const ListQuery& query,
-                                               const ListParent& parent) {
+                                               const HashedParent& parent) {
   std::optional<Objects> links;
   bool in_order = false;
   const auto read = [&](const Extent& extent) {
@@ -95,7 +100,7 @@ std::optional<Objects> SessionLists::FindLinks(const ListQuery& query,
 }
 
 std::optional<int64_t> SessionLists::FindCount(const Query& query,
-                                               const ListParent& parent) {
+                                               const HashedParent& parent) {
   Entry& entry = EntryOf(query, parent);
   const uint64_t generation = GenerationOf(*query);
   if (entry.count && entry.generation == generation) return entry.count;
@@ -110,7 +115,7 @@ std::optional<int64_t> SessionLists::FindCount(const Query& query,
   return count;
 }
 
-void SessionLists::Settle(const Query& query, const ListParent& parent,
+void SessionLists::Settle(const Query& query, const HashedParent& parent,
                           const Extent& extent, std::optional<int64_t> count) {
   Entry& entry = EntryOf(query, parent);
   entry.extent = extent;
@@ -121,15 +126,16 @@ void SessionLists::Settle(const Query& query, const ListParent& parent,
 }
 
 const ListResult& SessionLists::SetFailure(const Query& query,
-                                           const ListParent& parent,
+                                           const HashedParent& parent,
                                            const absl::Status& status,
                                            uint64_t run, bool under_way) {
+  has_failures_ = true;
   Entry& entry = EntryOf(query, parent);
-  const std::string& type = session_.cache().schema.type(parent.type).name();
+  const std::string& type = session_.cache().schema.type(parent->type).name();
   entry.result = &Keep(
       Outcome::kLoadError,
       absl::Status(status.code(), Cat("loading ", type, ".", query->list->name,
-                                      " of ", type, " ", parent.key.ToString(),
+                                      " of ", type, " ", parent->key.ToString(),
                                       ": ", std::string(status.message()))));
   entry.failed_run = run;
   entry.under_way = under_way;
@@ -137,7 +143,7 @@ const ListResult& SessionLists::SetFailure(const Query& query,
 }
 
 const ListResult& SessionLists::SetUnread(const Query& query,
-                                          const ListParent& parent,
+                                          const HashedParent& parent,
                                           Outcome outcome,
                                           const absl::Status& status) {
   Entry& entry = EntryOf(query, parent);
@@ -148,28 +154,36 @@ const ListResult& SessionLists::SetUnread(const Query& query,
 }
 
 std::optional<SessionLists::Failure> SessionLists::FindFailure(
-    const ListQuery& query, const ListParent& parent) const {
+    const ListQuery& query, const HashedParent& parent) const {
+  if (!has_failures_) return std::nullopt;
   const Entry* entry =
       FindEntry(*query.list, query.slot, query.count_only, parent);
   if (entry == nullptr || entry->failed_run == 0) return std::nullopt;
   return Failure{entry->result, entry->failed_run, entry->under_way};
 }
 
-const ListResult& SessionLists::Keep(Objects members) {
-  Kept& kept = NewKept();
-  kept.members = std::move(members);
-  kept.result = {.members = kept.members.data(),
-                 .size = kept.members.size(),
-                 .outcome = Outcome::kLoaded,
-                 .status = absl::OkStatus()};
-  return kept.result;
+const ListResult& SessionLists::Keep(std::span<const void* const> members) {
+  if (free_members_.size() < members.size()) {
+    // Sessions that read more lists take more at a time.
+    const size_t size = std::max(
+        members.size(), size_t{16} << std::min<size_t>(members_.size(), 6));
+    members_.push_back(std::make_unique<const void*[]>(size));
+    free_members_ = {members_.back().get(), size};
+  }
+  std::copy(members.begin(), members.end(), free_members_.begin());
+  ListResult& result = NewResult();
+  result.members = free_members_.data();
+  result.size = members.size();
+  result.outcome = Outcome::kLoaded;
+  free_members_ = free_members_.subspan(members.size());
+  return result;
 }
 
 const ListResult& SessionLists::Keep(Outcome outcome, absl::Status status) {
-  Kept& kept = NewKept();
-  kept.result.outcome = outcome;
-  kept.result.status = std::move(status);
-  return kept.result;
+  ListResult& result = NewResult();
+  result.outcome = outcome;
+  result.status = std::move(status);
+  return result;
 }
 
 SessionLists::Entry* SessionLists::NewEntry(Entry entry) {
@@ -177,42 +191,72 @@ SessionLists::Entry* SessionLists::NewEntry(Entry entry) {
   return &entries_->emplace_back(std::move(entry));
 }
 
-SessionLists::Kept& SessionLists::NewKept() {
-  if (!kept_) kept_.emplace();
-  return kept_->emplace_back();
+ListResult& SessionLists::NewResult() {
+  if (!results_) results_.emplace();
+  return results_->emplace_back();
 }
 
-size_t SessionLists::SlotOf(std::string_view name) const {
-  return std::find(slot_names_.begin(), slot_names_.end(), name) -
+size_t SessionLists::NameOf(std::string_view slot) const {
+  if (slot.empty()) return 0;
+  return std::find(slot_names_.begin(), slot_names_.end(), slot) -
          slot_names_.begin();
+}
+
+const SessionLists::Slot* SessionLists::FindSlot(const ListRelation& list,
+                                                 std::string_view slot,
+                                                 bool count) const {
+  const size_t name = NameOf(slot);
+  for (const Slot& one : slots_) {
+    if (one.list == &list && one.name == name && one.count == count)
+      return &one;
+  }
+  return nullptr;
+}
+
+SessionLists::Slot& SessionLists::SlotOf(const ListQuery& query) {
+  if (const Slot* slot = FindSlot(*query.list, query.slot, query.count_only))
+    return const_cast<Slot&>(*slot);
+  if (slot_names_.empty()) slot_names_.emplace_back();
+  const size_t name = NameOf(query.slot);
+  if (name == slot_names_.size()) slot_names_.push_back(query.slot);
+  return slots_.emplace_back(Slot{query.list, name, query.count_only});
+}
+
+void SessionLists::Expect(const ListQuery& query, size_t count) {
+  if (count == 0) return;
+  ParentMap<Entry*>& entries = SlotOf(query).entries;
+  entries.reserve(entries.size() + count);
 }
 
 SessionLists::Entry* SessionLists::FindEntry(const ListRelation& list,
                                              std::string_view slot, bool count,
-                                             const ListParent& parent) const {
-  const auto it = slots_.find(SlotKey{&list, SlotOf(slot), count, parent});
-  return it == slots_.end() ? nullptr : it->second;
+                                             const HashedParent& parent) const {
+  const Slot* const found = FindSlot(list, slot, count);
+  if (found == nullptr) return nullptr;
+  const auto it = found->entries.find(parent);
+  return it == found->entries.end() ? nullptr : it->second;
 }
 
 SessionLists::Entry* SessionLists::FindEntry(const ListQuery& query,
-                                             const ListParent& parent) const {
+                                             const HashedParent& parent) const {
   Entry* entry = FindEntry(*query.list, query.slot, query.count_only, parent);
   if (entry == nullptr) return nullptr;
-  const bool same = entry->query.get() == &query || *entry->query == query;
-  return same ? entry : nullptr;
+  const ListQuery& read_by = **entry->query;
+  return &read_by == &query || read_by == query ? entry : nullptr;
 }
 
 SessionLists::Entry& SessionLists::EntryOf(const Query& query,
-                                           const ListParent& parent) {
-  if (slot_names_.empty()) slot_names_.emplace_back();
-  const size_t slot = SlotOf(query->slot);
-  if (slot == slot_names_.size()) slot_names_.push_back(query->slot);
-  Entry*& entry = slots_[SlotKey{query->list, slot, query->count_only, parent}];
-  if (entry == nullptr) {
-    entry = NewEntry({.query = query, .extent = {}, .count = {}});
-  } else if (entry->query != query && !(*entry->query == *query)) {
-    *entry = {.query = query, .extent = {}, .count = {}};
+                                           const HashedParent& parent) {
+  Slot& slot = SlotOf(*query);
+  Entry*& entry = slot.entries[parent];
+  if (entry != nullptr && (*entry->query == query || **entry->query == *query))
+    return *entry;
+  if (slot.last_query == nullptr || *slot.last_query != query) {
+    queries_.push_back(std::make_unique<const Query>(query));
+    slot.last_query = queries_.back().get();
   }
+  if (entry == nullptr) entry = NewEntry({});
+  *entry = {.query = slot.last_query, .extent = {}, .count = {}};
   return *entry;
 }
 
@@ -225,17 +269,44 @@ uint64_t SessionLists::GenerationOf(const ListQuery& query) const {
 
 void SessionLists::Borrow(const SessionLists& other) {
   slot_names_ = other.slot_names_;
-  for (const auto& [key, entry] : other.slots_)
-    slots_.emplace(key, NewEntry(*entry));
+  slots_ = other.slots_;
+  has_failures_ = other.has_failures_;
+  for (Slot& slot : slots_) {
+    for (auto& [parent, entry] : slot.entries) entry = NewEntry(*entry);
+  }
 }
 
 void SessionLists::Clear() {
-  for (const auto& [key, entry] : slots_)
-    *entry = Entry{.query = entry->query, .extent = {}, .count = {}};
+  for (const Slot& slot : slots_) {
+    for (const auto& [parent, entry] : slot.entries)
+      *entry = Entry{.query = entry->query, .extent = {}, .count = {}};
+  }
+}
+
+bool SessionLists::ReadAtOnce(const ListQuery& query,
+                              const HashedParent& parent, const Entry* entry,
+                              Extent& extent, Objects& members) const {
+  const ContentTypeId child = query.load.child->id();
+  if (query.where || query.limit > 0 || query.member_key != nullptr ||
+      session_.HasOwnObjects(child))
+    return false;
+  if (entry != nullptr) extent = entry->extent;
+  bool in_order = false;
+  const bool is_known = session_.cache().map.indexes(child).ReadWhole(
+      *query.load.reference, parent, query.order, extent, ReaderOf(child),
+      members, in_order, [&](const ObjectKey& key, uint64_t hint) {
+        return session_.RecallAt(child, key, hint);
+      });
+  if (is_known && !in_order) Sort(query.order, members);
+  return is_known;
+}
+
+TypeIndexes::Reader SessionLists::ReaderOf(ContentTypeId child) const {
+  return {session_.snapshot(), session_.time(), session_.epoch(child)};
 }
 
 std::optional<Objects> SessionLists::Read(const ListQuery& query,
-                                          const ListParent& parent,
+                                          const HashedParent& parent,
                                           const Entry* entry, Extent& extent) {
   std::optional<Objects> members;
   const auto read = [&](const Extent& known) {
@@ -249,7 +320,7 @@ std::optional<Objects> SessionLists::Read(const ListQuery& query,
 }
 
 std::optional<Objects> SessionLists::ReadWithin(const ListQuery& query,
-                                                const ListParent& parent,
+                                                const HashedParent& parent,
                                                 const Extent& extent) {
   const bool complete = extent.kind == Extent::Kind::kComplete;
   if (extent.kind == Extent::Kind::kUnknown) return std::nullopt;
@@ -290,7 +361,7 @@ std::optional<Objects> SessionLists::ReadWithin(const ListQuery& query,
 }
 
 std::optional<Objects> SessionLists::ChildrenOf(const ListRequest& load,
-                                                const ListParent& parent,
+                                                const HashedParent& parent,
                                                 const ListOrder& order,
                                                 const Extent& extent,
                                                 bool& in_order) {
@@ -302,8 +373,8 @@ std::optional<Objects> SessionLists::ChildrenOf(const ListRequest& load,
     return session_.RecallAt(child.id(), key, hint);
   };
   if (!session_.HasOwnObjects(child.id()) &&
-      indexes.ReadChildren(*load.reference, parent, order, extent, children,
-                           in_order, recall))
+      indexes.ReadChildren(*load.reference, parent, order, extent,
+                           ReaderOf(child.id()), children, in_order, recall))
     return children;
   children.clear();
   in_order = false;
@@ -312,14 +383,14 @@ std::optional<Objects> SessionLists::ChildrenOf(const ListRequest& load,
     const View view = session_.FindAsOf(child.id(), key, extent.as_of);
     any_expired |= view.expired;
     if (view.object != nullptr &&
-        ParentOf(schema, *load.reference, view.object) == parent)
+        ParentOf(schema, *load.reference, view.object) == *parent)
       children.push_back(view.object);
   };
   for (const ObjectKey& key :
        indexes.ChildrenOf(*load.reference, parent, order, extent))
     add(key);
   if (const SecondaryIndex* own = OwnChildrenOf(load)) {
-    own->ForEach(absl::Hash<ListParent>()(parent),
+    own->ForEach(parent.hash(),
                  [&](const void* object) { add(child.KeyOf(object)); });
   }
   // A load of this session would have renewed what is in the list still.
@@ -342,7 +413,7 @@ const SecondaryIndex* SessionLists::OwnChildrenOf(const ListRequest& load) {
   session_.ForEachOwnObject(load.child->id(), [&](const void* object) {
     const auto parent =
         ParentOf(session_.cache().schema, *load.reference, object);
-    if (parent) own.children.Add(absl::Hash<ListParent>()(*parent), object);
+    if (parent) own.children.Add(HashedParent(*parent).hash(), object);
   });
   return &own.children;
 }

@@ -8,6 +8,7 @@
 #include <deque>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -16,9 +17,11 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "polyref/cache/coverage.h"
+#include "polyref/cache/internal/hashed_parent.h"
 #include "polyref/cache/internal/list_query.h"
 #include "polyref/cache/internal/secondary_index.h"
 #include "polyref/cache/internal/session_view.h"
+#include "polyref/cache/internal/type_indexes.h"
 #include "polyref/cache/list.h"
 #include "polyref/cache/list_request.h"
 
@@ -35,16 +38,16 @@ class SessionLists {
   // What was last read into the slot, if it is so still; else null. Cost: one
   // hash lookup.
   const ListResult* FindAgain(const ListRelation& list, std::string_view slot,
-                              const ListParent& parent) const;
+                              const HashedParent& parent) const;
 
   // What the session reads of the parent's list by `query`; null if memory does
   // not know enough of it, or loading it failed.
-  const ListResult* Find(const Query& query, const ListParent& parent);
+  const ListResult* Find(const Query& query, const HashedParent& parent);
 
   // The members by `query`, read from memory now; empty if it does not know
   // enough. As Find, but nothing is kept, and the slot stays as it is.
   std::optional<std::vector<const void*>> Read(const ListQuery& query,
-                                               const ListParent& parent) {
+                                               const HashedParent& parent) {
     Extent ignored;
     return Read(query, parent, FindEntry(query, parent), ignored);
   }
@@ -52,35 +55,35 @@ class SessionLists {
   // The query that was last settled for this list and slot of the parent; null
   // if there was none. A count has slots of its own.
   const Query* FindQuery(const ListRelation& list, std::string_view slot,
-                         bool count, const ListParent& parent) const;
+                         bool count, const HashedParent& parent) const;
 
   // The links behind a many-to-many, if all of them are known.
   std::optional<std::vector<const void*>> FindLinks(const ListQuery& query,
-                                                    const ListParent& parent);
+                                                    const HashedParent& parent);
 
-  // So many lists are read soon.
-  void Expect(size_t count) { slots_.reserve(slots_.size() + count); }
+  // So many lists of the slot that `query` reads are read soon.
+  void Expect(const ListQuery& query, size_t count);
 
   // From now on `query` is what its slot reads of the parent's list.
-  void Choose(const Query& query, const ListParent& parent) {
+  void Choose(const Query& query, const HashedParent& parent) {
     EntryOf(query, parent);
   }
 
   // The number of members; empty if memory does not know it.
   std::optional<int64_t> FindCount(const Query& query,
-                                   const ListParent& parent);
+                                   const HashedParent& parent);
 
   // A load found this. From now on `query` is what the slot reads.
-  void Settle(const Query& query, const ListParent& parent,
+  void Settle(const Query& query, const HashedParent& parent,
               const Extent& extent, std::optional<int64_t> count);
   // Loading it failed in that run, with `status`. With `under_way`, try again
   // later.
-  const ListResult& SetFailure(const Query& query, const ListParent& parent,
+  const ListResult& SetFailure(const Query& query, const HashedParent& parent,
                                const absl::Status& status, uint64_t run,
                                bool under_way);
   // It can't be read, though no load of it failed: the session may not load it,
   // or a member behind its links failed.
-  const ListResult& SetUnread(const Query& query, const ListParent& parent,
+  const ListResult& SetUnread(const Query& query, const HashedParent& parent,
                               Outcome outcome, const absl::Status& status);
   struct Failure {
     const ListResult* result;
@@ -88,7 +91,7 @@ class SessionLists {
     bool under_way;
   };
   std::optional<Failure> FindFailure(const ListQuery& query,
-                                     const ListParent& parent) const;
+                                     const HashedParent& parent) const;
 
   // Takes over what another session has read. It must outlive this one.
   void Borrow(const SessionLists& other);
@@ -100,24 +103,12 @@ class SessionLists {
   const std::vector<std::string>& slot_names() const { return slot_names_; }
 
   // Keeps a result for the session.
-  const ListResult& Keep(std::vector<const void*> members);
+  const ListResult& Keep(std::span<const void* const> members);
   const ListResult& Keep(Outcome outcome, absl::Status status);
 
  private:
-  struct SlotKey {
-    const ListRelation* list;
-    size_t slot;  // in slot_names_
-    bool count;
-    ListParent parent;
-    friend bool operator==(const SlotKey&, const SlotKey&) = default;
-    template <typename H>
-    friend H AbslHashValue(H h, const SlotKey& key) {
-      return H::combine(std::move(h), key.list, key.slot, key.count,
-                        key.parent);
-    }
-  };
   struct Entry {
-    Query query;
+    const Query* query;
     Extent extent;  // that it was read within, or a load found
     std::optional<int64_t> count;
     const ListResult* result = nullptr;
@@ -125,17 +116,20 @@ class SessionLists {
     uint64_t failed_run = 0;  // 0: it did not fail
     bool under_way = false;
   };
+  // What was read of one list into one slot.
+  struct Slot {
+    const ListRelation* list;
+    size_t name;  // in slot_names_
+    bool count;
+    const Query* last_query = nullptr;  // of the last new entry
+    ParentMap<Entry*> entries = {};
+  };
   // The objects of one type that only this session has, by what they point at.
   struct OwnChildren {
     uint64_t generation = 0;  // of the type; 0: never filled
     size_t kept_count = 0;    // of the session
     SecondaryIndex children;
   };
-  struct Kept {
-    std::vector<const void*> members;
-    ListResult result;
-  };
-
   // The result of an entry, if it is loaded and was read at `generation`.
   static const ListResult* ResultOf(const Entry* entry, uint64_t generation) {
     const bool is_read = entry != nullptr && entry->result != nullptr &&
@@ -145,29 +139,40 @@ class SessionLists {
   }
 
   // Null also if the slot is read by another query.
-  Entry* FindEntry(const ListQuery& query, const ListParent& parent) const;
+  Entry* FindEntry(const ListQuery& query, const HashedParent& parent) const;
   Entry* FindEntry(const ListRelation& list, std::string_view slot, bool count,
-                   const ListParent& parent) const;
-  Entry& EntryOf(const Query& query, const ListParent& parent);
+                   const HashedParent& parent) const;
+  Entry& EntryOf(const Query& query, const HashedParent& parent);
   Entry* NewEntry(Entry entry);
-  Kept& NewKept();
+  ListResult& NewResult();
   // The position of a slot's name; slot_names_.size() if it is not there.
-  size_t SlotOf(std::string_view name) const;
+  size_t NameOf(std::string_view slot) const;
+  // Null if nothing was read into it.
+  const Slot* FindSlot(const ListRelation& list, std::string_view slot,
+                       bool count) const;
+  Slot& SlotOf(const ListQuery& query);
 
+  // The members of a list that is read whole, as it stands in memory: to
+  // `members`, which is empty. Returns false if that is not known at little
+  // cost. `entry` and `extent` as in Read.
+  bool ReadAtOnce(const ListQuery& query, const HashedParent& parent,
+                  const Entry* entry, Extent& extent,
+                  std::vector<const void*>& members) const;
+  TypeIndexes::Reader ReaderOf(ContentTypeId child) const;
   // `entry` is theirs, if there is one. The extent within which they were read
   // goes to `extent`.
   std::optional<std::vector<const void*>> Read(const ListQuery& query,
-                                               const ListParent& parent,
+                                               const HashedParent& parent,
                                                const Entry* entry,
                                                Extent& extent);
   std::optional<std::vector<const void*>> ReadWithin(const ListQuery& query,
-                                                     const ListParent& parent,
+                                                     const HashedParent& parent,
                                                      const Extent& extent);
   // All objects the session sees that point at `parent`, each once; empty if
   // the time of one of them is over. The place of `extent` is one in `order`.
   // `in_order`: they come in it.
   std::optional<std::vector<const void*>> ChildrenOf(const ListRequest& load,
-                                                     const ListParent& parent,
+                                                     const HashedParent& parent,
                                                      const ListOrder& order,
                                                      const Extent& extent,
                                                      bool& in_order);
@@ -182,13 +187,19 @@ class SessionLists {
 
   SessionView& session_;
   std::vector<std::string> slot_names_;
-  absl::flat_hash_map<SlotKey, Entry*> slots_;
+  std::vector<Slot> slots_;
+  std::vector<std::unique_ptr<const Query>> queries_;
   // Entries keep their address: conditions may read other lists while one is
   // read. Made when first used: even an empty one has memory.
   std::optional<std::deque<Entry>> entries_;
   absl::flat_hash_map<const Relation*, OwnChildren> own_children_;
   // Made when first used.
-  std::optional<std::deque<Kept>> kept_;
+  std::optional<std::deque<ListResult>> results_;
+  // The members of results, some lists in each; what is left of the last.
+  std::vector<std::unique_ptr<const void*[]>> members_;
+  std::span<const void*> free_members_;
+  std::vector<const void*> read_;  // by ReadAtOnce
+  bool has_failures_ = false;
 };
 
 }  // namespace polyref::cache_internal

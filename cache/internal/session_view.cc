@@ -216,14 +216,14 @@ const SessionView::Failure* SessionView::FindFailure(
   return it == own->failures.end() ? nullptr : &it->second;
 }
 
-Extent SessionView::ExtentAt(const ListQuery& query, const ListParent& parent,
+Extent SessionView::ExtentAt(const ListQuery& query, const HashedParent& parent,
                              Sequence at) const {
   return cache_.map.indexes(query.load.child->id())
       .FindExtent(*query.load.reference, parent, query.order, at, time_);
 }
 
-std::optional<int64_t> SessionView::FindCount(const ListQuery& query,
-                                              const ListParent& parent) const {
+std::optional<int64_t> SessionView::FindCount(
+    const ListQuery& query, const HashedParent& parent) const {
   const TypeIndexes& indexes = cache_.map.indexes(query.load.child->id());
   const std::optional<int64_t> count =
       indexes.FindCount(*query.load.reference, parent, snapshot_, time_);

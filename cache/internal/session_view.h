@@ -31,6 +31,7 @@
 #include "polyref/cache/internal/cache_state.h"
 #include "polyref/cache/internal/entry.h"
 #include "polyref/cache/internal/entry_hint.h"
+#include "polyref/cache/internal/hashed_parent.h"
 #include "polyref/cache/internal/list_query.h"
 #include "polyref/cache/internal/row_span.h"
 #include "polyref/cache/internal/type_epoch.h"
@@ -119,11 +120,23 @@ class SessionView {
     const auto [object, epoch] = ReadEntry(type, key, hint.value());
     return object == nullptr ? nullptr : hint.Confirm(object, epoch);
   }
+  // An object that was found in its entry, or null; the epoch in which it may
+  // be read without a look at the entry, or kNoEpoch.
+  struct Recalled {
+    const void* object = nullptr;
+    Epoch epoch = kNoEpoch;
+  };
   // The same for the value of a hint.
-  const void* RecallAt(ContentTypeId type, const ObjectKey& key,
-                       uint64_t hint) const {
-    return ReadEntry(type, key, hint).object;
+  Recalled RecallAt(ContentTypeId type, const ObjectKey& key,
+                    uint64_t hint) const {
+    return ReadEntry(type, key, hint);
   }
+  // The epoch of the type in which this session reads, or kNoEpoch.
+  Epoch epoch(ContentTypeId type) const {
+    return types_[static_cast<size_t>(type)].epoch;
+  }
+  // Which writes it sees.
+  Sequence snapshot() const { return snapshot_; }
   // For the reads in which the hint is of the type's epoch, as this session
   // sees it: they cost a comparison.
   TypeViews views() { return {&cache_.schema, types_.data(), types_.size()}; }
@@ -197,7 +210,7 @@ class SessionView {
   // Offers accept(extent) what the cache knew of the list when the session
   // began, then what it knows now, until one is accepted. Returns whether.
   template <typename Accept>
-  bool FindExtent(const ListQuery& query, const ListParent& parent,
+  bool FindExtent(const ListQuery& query, const HashedParent& parent,
                   Accept&& accept) const {
     const Sequence now = cache_.map.now();
     return accept(ExtentAt(query, parent, snapshot_)) ||
@@ -205,7 +218,7 @@ class SessionView {
   }
   // The same of a count.
   std::optional<int64_t> FindCount(const ListQuery& query,
-                                   const ListParent& parent) const;
+                                   const HashedParent& parent) const;
 
   // Objects of a type that only this session has: rows it adopted, and what it
   // loaded but could not cache.
@@ -250,12 +263,6 @@ class SessionView {
 
   using Layer = SessionLayer;
 
-  // An object that was found in its entry, or null; the epoch in which it may
-  // be read without a look at the entry, or kNoEpoch.
-  struct Recalled {
-    const void* object = nullptr;
-    Epoch epoch = kNoEpoch;
-  };
   ABSL_ATTRIBUTE_ALWAYS_INLINE Recalled ReadEntry(ContentTypeId type,
                                                   const ObjectKey& key,
                                                   uint64_t hint) const {
@@ -308,7 +315,7 @@ class SessionView {
   // What the layer says of the key, or null.
   const View* FindOwn(ContentTypeId type, const ObjectKey& key);
   void IndexRows(const ContentType& type, Layer& layer);
-  Extent ExtentAt(const ListQuery& query, const ListParent& parent,
+  Extent ExtentAt(const ListQuery& query, const HashedParent& parent,
                   Sequence at) const;
   void SumReads();
 

@@ -13,10 +13,6 @@
 namespace polyref::cache_internal {
 namespace {
 
-size_t HashOfParent(const ListParent& parent) {
-  return absl::Hash<ListParent>()(parent);
-}
-
 // Equal scalars have equal hashes, also an integer and the double it equals.
 size_t HashOfScalar(const Scalar& scalar) {
   if (const auto* text = std::get_if<std::string_view>(&scalar))
@@ -41,7 +37,7 @@ TypeIndexes::TypeIndexes(const Schema& schema, const ContentType& type)
       if (HasLists(reference)) continue;
       const auto is_sibling = [&schema, &reference](const void* a,
                                                     const void* b) {
-        return ParentOf(schema, reference, a) == ParentOf(schema, reference, b);
+        return HaveSameParent(schema, reference, a, b);
       };
       references_.push_back(std::make_unique<Reference>(
           Reference{&reference, ChildIndex(is_sibling), {}}));
@@ -56,7 +52,8 @@ void TypeIndexes::Add(const void* object, uint64_t hint) {
   const WriterLock lock(mutex_);
   for (const auto& reference : references_) {
     const auto parent = ParentOf(schema_, *reference->relation, object);
-    if (parent) reference->children.Add(HashOfParent(*parent), {object, hint});
+    if (parent)
+      reference->children.Add(HashedParent(*parent).hash(), {object, hint});
   }
   for (size_t i = 0; i < matches_.size(); ++i)
     matches_[i].Add(HashOf(ValuesOf(type_.indexes()[i], object)), object);
@@ -67,18 +64,19 @@ void TypeIndexes::Remove(const void* object) {
   const WriterLock lock(mutex_);
   for (const auto& reference : references_) {
     const auto parent = ParentOf(schema_, *reference->relation, object);
-    if (parent) reference->children.Remove(HashOfParent(*parent), object);
+    if (parent)
+      reference->children.Remove(HashedParent(*parent).hash(), object);
   }
   for (SecondaryIndex& matches : matches_) matches.Remove(object);
 }
 
 std::vector<ObjectKey> TypeIndexes::ChildrenOf(const Relation& reference,
-                                               const ListParent& parent,
+                                               const HashedParent& parent,
                                                const ListOrder& order,
                                                const Extent& extent) const {
   std::vector<ObjectKey> keys;
   const ReaderLock lock(mutex_);
-  Of(reference).children.ForEach(HashOfParent(parent), [&](const void* child) {
+  Of(reference).children.ForEach(parent.hash(), [&](const void* child) {
     if (extent.place == nullptr || order.Compare(child, *extent.place) <= 0)
       keys.push_back(type_.KeyOf(child));
   });
@@ -86,11 +84,12 @@ std::vector<ObjectKey> TypeIndexes::ChildrenOf(const Relation& reference,
 }
 
 bool TypeIndexes::FindFamily(const Relation& reference,
-                             const ListParent& parent,
+                             const HashedParent& parent,
                              ChildIndex::Family& family) const {
-  if (!Of(reference).children.Find(HashOfParent(parent), family)) return false;
+  if (!Of(reference).children.Find(parent.hash(), family)) return false;
   return family.children.empty() ||
-         ParentOf(schema_, reference, family.children.front().object) == parent;
+         ParentOf(schema_, reference, family.children.front().object) ==
+             *parent;
 }
 
 std::vector<ObjectKey> TypeIndexes::Matches(
@@ -104,20 +103,26 @@ std::vector<ObjectKey> TypeIndexes::Matches(
 }
 
 Extent TypeIndexes::FindExtent(const Relation& reference,
-                               const ListParent& parent, const ListOrder& order,
-                               Sequence at, Tick time) const {
+                               const HashedParent& parent,
+                               const ListOrder& order, Sequence at,
+                               Tick time) const {
   const ReaderLock lock(mutex_);
   return Of(reference).coverage.Find(parent, order, at, time);
 }
 
 std::optional<int64_t> TypeIndexes::FindCount(const Relation& reference,
-                                              const ListParent& parent,
+                                              const HashedParent& parent,
                                               Sequence at, Tick time) const {
   const ReaderLock lock(mutex_);
   return Of(reference).coverage.FindCount(parent, at, time);
 }
 
-void TypeIndexes::Cover(const ListRequest& request, const ListParent& parent,
+void TypeIndexes::ExpectCovered(const Relation& reference, size_t count) {
+  const WriterLock lock(mutex_);
+  Of(reference).coverage.Expect(count);
+}
+
+void TypeIndexes::Cover(const ListRequest& request, const HashedParent& parent,
                         const Extent& extent, Sequence since, Tick expires,
                         Sequence oldest) {
   const WriterLock lock(mutex_);
@@ -126,7 +131,7 @@ void TypeIndexes::Cover(const ListRequest& request, const ListParent& parent,
   coverage.Sweep(oldest);
   // What was asked for in an order will be read in it.
   if (extent.kind != Extent::Kind::kUnknown)
-    reference.children.Arrange(HashOfParent(parent), request.order);
+    reference.children.Arrange(parent.hash(), request.order);
   if (extent.kind == Extent::Kind::kComplete) {
     coverage.SetComplete(parent, since, expires);
   } else if (extent.kind == Extent::Kind::kUpTo) {
@@ -135,7 +140,7 @@ void TypeIndexes::Cover(const ListRequest& request, const ListParent& parent,
 }
 
 void TypeIndexes::CoverCount(const ListRequest& request,
-                             const ListParent& parent, int64_t count,
+                             const HashedParent& parent, int64_t count,
                              Sequence since, Tick expires) {
   const WriterLock lock(mutex_);
   Of(*request.reference).coverage.SetCount(parent, count, since, expires);
@@ -252,8 +257,9 @@ void TypeIndexes::CheckInvariants(std::span<const void* const> objects) const {
     for (const void* object : objects) {
       const auto parent = ParentOf(schema_, *reference->relation, object);
       if (!parent) continue;
-      POLYREF_CHECK(reference->children.Contains(HashOfParent(*parent), object),
-                    type_.name());
+      POLYREF_CHECK(
+          reference->children.Contains(HashedParent(*parent).hash(), object),
+          type_.name());
       ++children;
     }
     POLYREF_CHECK(children == reference->children.size(), type_.name());

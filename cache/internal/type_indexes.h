@@ -16,9 +16,11 @@
 #include "polyref/cache/coverage.h"
 #include "polyref/cache/field.h"
 #include "polyref/cache/internal/child_index.h"
+#include "polyref/cache/internal/hashed_parent.h"
 #include "polyref/cache/internal/mutex.h"
 #include "polyref/cache/internal/open_readers.h"
 #include "polyref/cache/internal/secondary_index.h"
+#include "polyref/cache/internal/type_epoch.h"
 #include "polyref/cache/list_order.h"
 #include "polyref/cache/list_request.h"
 #include "polyref/cache/object_key.h"
@@ -43,33 +45,48 @@ class TypeIndexes {
   // those that come after the place of `extent`, if it has one, in the order it
   // is of. REQUIRES: HasLists(reference).
   std::vector<ObjectKey> ChildrenOf(const Relation& reference,
-                                    const ListParent& parent,
+                                    const HashedParent& parent,
                                     const ListOrder& order,
                                     const Extent& extent) const;
+
+  // Who reads a list.
+  struct Reader {
+    Sequence at;  // as FindExtent
+    Tick time;
+    Epoch epoch;  // of the type; kNoEpoch: none
+  };
 
   // The same objects themselves, for a reader to whom nothing stands in for any
   // of them: appends them to `children` if recall(their key, their hint)
   // returns every one of them. Returns false if not, and when it is not known
-  // at little cost. `in_order`: they come in `order`. REQUIRES:
+  // at little cost. `in_order`: they come in `order`. If all of them may be
+  // read in the reader's epoch without a look at their entries, that is
+  // remembered, and next time `recall` is not called. REQUIRES:
   // HasLists(reference); `recall` takes no lock.
   template <typename Recall>
-  bool ReadChildren(const Relation& reference, const ListParent& parent,
+  bool ReadChildren(const Relation& reference, const HashedParent& parent,
                     const ListOrder& order, const Extent& extent,
-                    std::vector<const void*>& children, bool& in_order,
-                    Recall&& recall) const {
+                    const Reader& reader, std::vector<const void*>& children,
+                    bool& in_order, Recall&& recall) const {
     const ReaderLock lock(mutex_);
-    ChildIndex::Family family;
-    if (!FindFamily(reference, parent, family)) return false;
-    children.reserve(family.children.size());
-    for (const auto& [object, hint] : family.children) {
-      if (extent.place != nullptr && order.Compare(object, *extent.place) > 0)
-        continue;
-      if (recall(type_.KeyOf(object), hint) != object) return false;
-      children.push_back(object);
-    }
-    in_order = children.size() < 2 ||
-               (family.order != nullptr && *family.order == order);
-    return true;
+    return ReadFamily(reference, parent, order, extent, reader, children,
+                      in_order, recall);
+  }
+
+  // The same for all children of a list that is known to be complete; how far
+  // goes to `extent`, unless it says so already.
+  template <typename Recall>
+  bool ReadWhole(const Relation& reference, const HashedParent& parent,
+                 const ListOrder& order, Extent& extent, const Reader& reader,
+                 std::vector<const void*>& children, bool& in_order,
+                 Recall&& recall) const {
+    const ReaderLock lock(mutex_);
+    if (extent.kind == Extent::Kind::kUnknown)
+      extent =
+          Of(reference).coverage.Find(parent, order, reader.at, reader.time);
+    return extent.kind == Extent::Kind::kComplete &&
+           ReadFamily(reference, parent, order, extent, reader, children,
+                      in_order, recall);
   }
 
   // The keys of all indexed objects with those values; a key may come twice.
@@ -98,15 +115,17 @@ class TypeIndexes {
 
   // ---- Coverage: see CoverageTable. REQUIRES: HasLists(reference). ----
 
-  Extent FindExtent(const Relation& reference, const ListParent& parent,
+  Extent FindExtent(const Relation& reference, const HashedParent& parent,
                     const ListOrder& order, Sequence at, Tick time) const;
   std::optional<int64_t> FindCount(const Relation& reference,
-                                   const ListParent& parent, Sequence at,
+                                   const HashedParent& parent, Sequence at,
                                    Tick time) const;
-  void Cover(const ListRequest& request, const ListParent& parent,
+  // So many parents more will be covered soon.
+  void ExpectCovered(const Relation& reference, size_t count);
+  void Cover(const ListRequest& request, const HashedParent& parent,
              const Extent& extent, Sequence since, Tick expires,
              Sequence oldest);
-  void CoverCount(const ListRequest& request, const ListParent& parent,
+  void CoverCount(const ListRequest& request, const HashedParent& parent,
                   int64_t count, Sequence since, Tick expires);
 
   // ---- What happens to coverage when the type's objects change. ----
@@ -156,9 +175,36 @@ class TypeIndexes {
   const Reference* Find(const Relation& reference) const;
   Reference& Of(const Relation& reference) const;
   // The children of the parent, if they stand together.
-  bool FindFamily(const Relation& reference, const ListParent& parent,
+  bool FindFamily(const Relation& reference, const HashedParent& parent,
                   ChildIndex::Family& family) const
       ABSL_SHARED_LOCKS_REQUIRED(mutex_);
+  template <typename Recall>
+  bool ReadFamily(const Relation& reference, const HashedParent& parent,
+                  const ListOrder& order, const Extent& extent,
+                  const Reader& reader, std::vector<const void*>& children,
+                  bool& in_order, Recall&& recall) const
+      ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
+    ChildIndex::Family family;
+    if (!FindFamily(reference, parent, family)) return false;
+    const bool is_seen = ChildIndex::SeenIn(family) == reader.epoch;
+    bool may_be_unchecked = extent.place == nullptr;
+    children.reserve(children.size() + family.children.size());
+    for (const auto& [object, hint] : family.children) {
+      if (extent.place != nullptr && order.Compare(object, *extent.place) > 0)
+        continue;
+      if (!is_seen) {
+        const auto recalled = recall(type_.KeyOf(object), hint);
+        if (recalled.object != object) return false;
+        may_be_unchecked &= recalled.epoch != kNoEpoch;
+      }
+      children.push_back(object);
+    }
+    if (!is_seen && may_be_unchecked && reader.epoch != kNoEpoch)
+      ChildIndex::SetSeenIn(family, reader.epoch);
+    in_order = family.children.size() < 2 ||
+               (family.order != nullptr && *family.order == order);
+    return true;
+  }
   template <typename Visit>
   void ForEachMatch(const IndexDescription& index,
                     std::span<const Scalar> values, Visit&& visit) const

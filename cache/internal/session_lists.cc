@@ -248,14 +248,18 @@ SessionLists::Entry* SessionLists::FindEntry(const ListQuery& query,
 SessionLists::Entry& SessionLists::EntryOf(const Query& query,
                                            const HashedParent& parent) {
   Slot& slot = SlotOf(*query);
-  Entry*& entry = slot.entries[parent];
+  const auto it = slot.entries.find(parent);
+  Entry* entry = it == slot.entries.end() ? nullptr : it->second;
   if (entry != nullptr && (*entry->query == query || **entry->query == *query))
     return *entry;
   if (slot.last_query == nullptr || *slot.last_query != query) {
     queries_.push_back(std::make_unique<const Query>(query));
     slot.last_query = queries_.back().get();
   }
-  if (entry == nullptr) entry = NewEntry({});
+  if (entry == nullptr) {
+    entry = NewEntry({});
+    slot.entries.try_emplace(parent, entry);
+  }
   *entry = {.query = slot.last_query, .extent = {}, .count = {}};
   return *entry;
 }

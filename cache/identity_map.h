@@ -204,6 +204,12 @@ class IdentityMap {
   void Expect(ContentTypeId type, const ObjectKey& key) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
+  // So many leases will be taken soon.
+  void ExpectLeases(ContentTypeId type, size_t count)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    table(type).entries->ExpectLeases(count);
+  }
+
   // Makes current again what was dropped for want of space, if a reader keeps
   // it alive. Returns whether.
   bool Revive(ContentTypeId type, const ObjectKey& key, Tick time)

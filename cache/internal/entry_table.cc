@@ -191,6 +191,7 @@ class KeyedTable final : public EntryTable {
     return nullptr;
   }
 
+  void ExpectLeases(size_t count) override { leases_.Expect(count); }
   Lease TakeLease(const ObjectKey& key, Lease lease) override {
     return leases_.Take(Native<K>(key), lease);
   }

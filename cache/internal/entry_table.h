@@ -66,6 +66,7 @@ class EntryTable {
 
   // ---- Leases: see LeaseTable. ----
 
+  virtual void ExpectLeases(size_t count) = 0;
   virtual Lease TakeLease(const ObjectKey& key, Lease lease) = 0;
   virtual std::optional<Lease> RedeemLease(const ObjectKey& key,
                                            LeaseHolder holder) = 0;

@@ -7,6 +7,7 @@
 #ifndef POLYREF_CACHE_INTERNAL_LEASE_TABLE_H_
 #define POLYREF_CACHE_INTERNAL_LEASE_TABLE_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 
@@ -29,6 +30,9 @@ struct Lease {
 template <typename K>
 class LeaseTable {
  public:
+  // So many more will be taken soon.
+  void Expect(size_t count) { leases_.reserve(leases_.size() + count); }
+
   // Gives `lease` if nobody holds the key; returns the lease that is in force
   // afterwards.
   template <typename Key>

@@ -26,13 +26,6 @@ uint32_t ListLoad::Want(const HashedParent& parent) {
   return it->second;
 }
 
-void ListLoad::Expect(size_t count) {
-  count += parents_.size();
-  parents_.reserve(count);
-  hashes_.reserve(count);
-  ordinals_.reserve(count);
-}
-
 void ListLoad::Start(const std::shared_ptr<Flight>& flight, Sequence) {
   const bool is_first = lists_.empty();
   flight_ = flight;
@@ -44,6 +37,8 @@ void ListLoad::Start(const std::shared_ptr<Flight>& flight, Sequence) {
     pending_.resize(parents_.size());
     std::iota(pending_.begin(), pending_.end(), 0u);
   }
+  auto& under_way = session_.cache().lists_under_way[request_.reference];
+  under_way.reserve(under_way.size() + pending_.size());
   for (const uint32_t ordinal : std::exchange(pending_, {})) {
     if (!is_first && FindCovered(ordinal)) continue;
     if (StartList(ordinal)) asked_.push_back(ordinal);

@@ -45,8 +45,6 @@ class ListLoad {
 
   // Adds a parent, if it is not there yet. Returns its ordinal.
   uint32_t Want(const HashedParent& parent);
-  // So many are wanted soon.
-  void Expect(size_t count);
 
   const ListRequest& request() const { return request_; }
   size_t parent_count() const { return parents_.size(); }

@@ -155,7 +155,11 @@ void PlanRun::Arrive(int32_t stop, ContentTypeId type_id, const ObjectKey& key,
     ++report_.bad_key;
     return;
   }
-  const View view = session_.Find(type_id, key, &hint);
+  std::unique_ptr<TypeLoad>& load = types_[static_cast<size_t>(type_id)];
+  // What is wanted already is not looked for again.
+  std::optional<uint32_t> ordinal;
+  if (load != nullptr) ordinal = load->FindOrdinal(key);
+  const View view = ordinal ? View() : session_.Find(type_id, key, &hint);
   if (!silent_) session_.CountRead(type_id, view.state);
   if (view.state == State::kLoaded) {
     ++report_.hits;
@@ -166,9 +170,9 @@ void PlanRun::Arrive(int32_t stop, ContentTypeId type_id, const ObjectKey& key,
     return;
   }
   ++report_.misses;
-  std::unique_ptr<TypeLoad>& load = types_[static_cast<size_t>(type_id)];
   if (load == nullptr) load = std::make_unique<TypeLoad>(session_, type, run_);
-  if (const std::optional<uint32_t> ordinal = load->Want(key)) {
+  if (!ordinal) ordinal = load->Want(key);
+  if (ordinal) {
     places_[stop].waiting = true;
     places_[stop].references.push_back({*ordinal, reference, &hint});
   }

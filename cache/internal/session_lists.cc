@@ -54,8 +54,16 @@ const ListResult* SessionLists::Find(const Query& query,
   if (const ListResult* result = ResultOf(entry, generation)) return result;
   Extent extent;
   read_.clear();
+  bool is_read = false;
+  if (ReadsAsItStands(*query)) {
+    is_read = ReadAsItStands(*query, parent, entry, extent, read_);
+    // The cache knew nothing of it when the session began, nor does it now.
+    if (!is_read && extent.kind == Extent::Kind::kUnknown &&
+        session_.Sees(session_.cache().map.now()))
+      return nullptr;
+  }
   std::optional<Objects> read_with_care;
-  if (!ReadAtOnce(*query, parent, entry, extent, read_)) {
+  if (!is_read) {
     read_with_care = Read(*query, parent, entry, extent);
     if (!read_with_care) return nullptr;
   }
@@ -287,13 +295,16 @@ void SessionLists::Clear() {
   }
 }
 
-bool SessionLists::ReadAtOnce(const ListQuery& query,
-                              const HashedParent& parent, const Entry* entry,
-                              Extent& extent, Objects& members) const {
+bool SessionLists::ReadsAsItStands(const ListQuery& query) const {
+  return !query.where && query.limit == 0 && query.member_key == nullptr &&
+         !session_.HasOwnObjects(query.load.child->id());
+}
+
+bool SessionLists::ReadAsItStands(const ListQuery& query,
+                                  const HashedParent& parent,
+                                  const Entry* entry, Extent& extent,
+                                  Objects& members) const {
   const ContentTypeId child = query.load.child->id();
-  if (query.where || query.limit > 0 || query.member_key != nullptr ||
-      session_.HasOwnObjects(child))
-    return false;
   if (entry != nullptr) extent = entry->extent;
   bool in_order = false;
   const bool is_known = session_.cache().map.indexes(child).ReadWhole(

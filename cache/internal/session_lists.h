@@ -152,12 +152,14 @@ class SessionLists {
                        bool count) const;
   Slot& SlotOf(const ListQuery& query);
 
-  // The members of a list that is read whole, as it stands in memory: to
-  // `members`, which is empty. Returns false if that is not known at little
-  // cost. `entry` and `extent` as in Read.
-  bool ReadAtOnce(const ListQuery& query, const HashedParent& parent,
-                  const Entry* entry, Extent& extent,
-                  std::vector<const void*>& members) const;
+  // Whether the query reads all children as they stand in memory, if nothing of
+  // the session's own stands in for one.
+  bool ReadsAsItStands(const ListQuery& query) const;
+  // Reads so, to `members`, which is empty. Returns false if that is not known
+  // at little cost. `entry` and `extent` as in Read.
+  bool ReadAsItStands(const ListQuery& query, const HashedParent& parent,
+                      const Entry* entry, Extent& extent,
+                      std::vector<const void*>& members) const;
   TypeIndexes::Reader ReaderOf(ContentTypeId child) const;
   // `entry` is theirs, if there is one. The extent within which they were read
   // goes to `extent`.
@@ -198,7 +200,7 @@ class SessionLists {
   // The members of results, some lists in each; what is left of the last.
   std::vector<std::unique_ptr<const void*[]>> members_;
   std::span<const void*> free_members_;
-  std::vector<const void*> read_;  // by ReadAtOnce
+  std::vector<const void*> read_;  // by ReadAsItStands
   bool has_failures_ = false;
 };
 

@@ -60,6 +60,7 @@ void TypeLoad::Start(const std::shared_ptr<Flight>& flight, Sequence began,
   results_.resize(keys_.size());
   if (is_first) {
     asked_.reserve(keys_.size());
+    map_.ExpectLeases(type_.id(), keys_.size());
     for (uint32_t ordinal = 0; ordinal < keys_.size(); ++ordinal) {
       if (ordinal % IdentityMap::kExpected == 0) ExpectFrom(ordinal);
       if (StartKey(ordinal, keys_[ordinal])) asked_.push_back(ordinal);

@@ -37,6 +37,8 @@ class TypeLoad {
   // Adds a key of which the session knows nothing, if it is not there yet.
   // Returns its ordinal; empty if it failed in this run already.
   std::optional<uint32_t> Want(const ObjectKey& key);
+  // The ordinal of a key; empty if nobody asked for it here.
+  std::optional<uint32_t> FindOrdinal(const ObjectKey& key) const;
 
   // What is leased replaces what is known: a renewal.
   void BeRenewal() { renew_ = true; }
@@ -128,9 +130,6 @@ class TypeLoad {
   void AbsorbMissing(uint32_t ordinal);
   void TakeAnswer(uint32_t ordinal, const ObjectKey& key,
                   const Flight::Answer& answer);
-
-  // The ordinal of a key; empty if nobody asked for it here.
-  std::optional<uint32_t> FindOrdinal(const ObjectKey& key) const;
 
   SessionView& session_;
   IdentityMap& map_;

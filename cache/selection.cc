@@ -14,6 +14,7 @@
 #include "polyref/cache/internal/reference.h"
 #include "polyref/cache/internal/session_state.h"
 #include "polyref/cache/internal/text.h"
+#include "polyref/cache/list_request.h"
 #include "polyref/cache/load_plan.h"
 #include "polyref/cache/prefetch.h"
 
@@ -108,8 +109,8 @@ class Walk {
 
   void FollowList(const Stop::ListWay& way, const ContentType& type,
                   const void* object) {
-    const auto members =
-        session_->lists().Read(*way.query, {type.id(), type.KeyOf(object)});
+    const auto members = session_->lists().Read(
+        *way.query, ListParent{type.id(), type.KeyOf(object)});
     if (!members) return Gap(type, object, way.query->list->name, "the list");
     int32_t to = way.to;
     if (plan_.stops()[to].links) {

@@ -12,9 +12,17 @@
 #include <numeric>
 #include <utility>
 
+#include "polyref/cache/internal/mutex.h"
 #include "polyref/cache/internal/reference.h"
 
 namespace polyref::cache_internal {
+
+ListLoad::~ListLoad() {
+  if (marked_.empty()) return;
+  // An exception has ended its wave. Others must not find it under way.
+  const MutexLock lock(map_.mutex());
+  End();
+}
 
 uint32_t ListLoad::Want(const HashedParent& parent) {
   const auto [it, is_new] =

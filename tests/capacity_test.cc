@@ -641,6 +641,8 @@ INSTANTIATE_TEST_SUITE_P(Kinds, CapacityTest,
 
 // ---- The figures and the allocator. ----
 
+#ifndef POLYREF_TEST_OTHER_MALLOC
+
 // One shape of objects.
 struct Shape {
   std::string name;
@@ -675,8 +677,6 @@ Shape MemberShape() {
             ASSERT_NE(session.Get(Ref<Member>(NameOf(n))), nullptr);
           }};
 }
-
-#ifndef POLYREF_TEST_OTHER_MALLOC
 
 // What the allocator has given out, headers included.
 int64_t HeapInUse() {

@@ -96,9 +96,6 @@ class ChildIndex {
       std::atomic_ref(*family.seen_in).store(epoch, std::memory_order_relaxed);
   }
 
-  // The children of so many parents will be added soon.
-  void Expect(size_t count) { families_.reserve(families_.size() + count); }
-
   size_t size() const { return size_; }
   bool Contains(size_t hash, const void* object) const;
 

@@ -598,7 +598,7 @@ void IdentityMap::InvalidateAll() {
 Entry& IdentityMap::Write(TypeTable& table, const ObjectKey& key, Entry* known,
                           State state, void* object, Tick expires) {
   table.Touch(write());
-  Entry& entry = known != nullptr ? *known : LinkNew(table, key);
+  Entry& entry = known != nullptr ? *known : table.entries->Link(key);
   if (object != nullptr)
     table.indexes.Add(object, table.entries->HintTo(entry));
   table.indexes.Know(key, write());
@@ -652,7 +652,7 @@ void IdentityMap::Forget(TypeTable& table, const Version* before,
 Entry& IdentityMap::Fill(TypeTable& table, const ObjectKey& key, Entry* known,
                          void* object, Tick expires) {
   const State state = object == nullptr ? State::kMissing : State::kLoaded;
-  Entry& entry = known != nullptr ? *known : LinkNew(table, key);
+  Entry& entry = known != nullptr ? *known : table.entries->Link(key);
   if (object != nullptr)
     table.indexes.Add(object, table.entries->HintTo(entry));
   const Version* gap = Current(table, &entry);

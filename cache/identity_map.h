@@ -454,9 +454,6 @@ class IdentityMap {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   // ---- The life of versions and entries. ----
-  // The entry of a key that has none that is linked.
-  Entry& LinkNew(TypeTable& table, const ObjectKey& key)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Whether the newest version has a pin, or may be needed by a reader too.
   bool IsPinned(const Entry& entry) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool IsNeeded(const Entry& entry) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

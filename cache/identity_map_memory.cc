@@ -49,15 +49,6 @@ void IdentityMap::Unpin(const void* object) {
 
 // ---- The life of versions and entries. ----
 
-Entry& IdentityMap::LinkNew(TypeTable& table, const ObjectKey& key) {
-  Entry& entry = table.entries->Link(key);
-  if (entry.is_retired) {
-    --table.unlinked_count;
-    if (Current(table, &entry) != nullptr) table.Count(State::kUnknown, +1);
-  }
-  return entry;
-}
-
 bool IdentityMap::IsPinned(const Entry& entry) const {
   const Version* newest = entry.newest.load(std::memory_order_relaxed);
   return newest != nullptr && newest->object != nullptr &&

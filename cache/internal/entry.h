@@ -82,8 +82,8 @@ inline constexpr EntryPool::Tag kHidden = EntryPool::Tag{1} << 31;
 
 // Without its key.
 struct Entry : FirstVersion, EvictionNode {
-  // These flags are for the writer only. It waits to be freed, or did when it
-  // came back.
+  // These flags are for the writer only. It waits to be freed, or to be looked
+  // at again.
   bool is_retired : 1 = false;
   // It was hidden while it waited, so it has to wait once more.
   bool waits_again : 1 = false;

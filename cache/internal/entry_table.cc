@@ -1,11 +1,17 @@
-// The keys are spread over some shards by their hash, each with a container and
-// a read index of its own. All are changed under one lock: what they are for is
-// that none is ever large enough to make everybody wait while it grows.
+// All entries are in one container, in the order in which they came. Nobody
+// looks for a key there: readers can't, while it changes, and what changes it
+// goes by the read index as well. Buckets of its own would make each entry
+// larger by a tenth, and filling a cache take twice as long.
+//
+// The read index is in some shards, by the hash of the key. All are changed
+// under one lock: what they are for is that none is ever large enough to make
+// everybody wait while it grows.
 //
 // What must hold:
 //  1. A linked entry is in its shard's read index once and has the tag of its
 //     type; an unlinked one is not, and its tag is hidden.
-//  2. Every entry is in its shard's container, until it is freed.
+//  2. Every entry is in the container, until it is freed. Of those with one key
+//     at most one is linked, and no other will be again.
 #include "polyref/cache/internal/entry_table.h"
 
 #include <array>
@@ -16,12 +22,9 @@
 #include <utility>
 
 #include "absl/hash/hash.h"
-#include "boost/multi_index/hashed_index.hpp"
-#include "boost/multi_index/member.hpp"
-#include "boost/multi_index/tag.hpp"
+#include "boost/multi_index/sequenced_index.hpp"
 #include "boost/multi_index_container.hpp"
 #include "polyref/cache/internal/check.h"
-#include "polyref/cache/internal/fit_buckets.h"
 #include "polyref/cache/internal/heap_bytes.h"
 #include "polyref/cache/internal/read_index.h"
 
@@ -68,37 +71,32 @@ template <typename K>
 class KeyedTable final : public EntryTable {
  public:
   KeyedTable(ContentTypeId type, EntryPools& pools, Discard discard)
-      : type_(type), discard_(std::move(discard)), pool_(pools.of<K>()) {}
+      : type_(type),
+        discard_(std::move(discard)),
+        pool_(pools.of<K>()),
+        entries_(NoEntries(pool_)) {}
 
   Entry* Find(const ObjectKey& key) const override {
     const BorrowedKey<K>& native = Native<K>(key);
     const size_t hash = Hash(native);
-    return ShardOf(hash).readable.Find(
+    return ShardOf(hash).Find(
         hash, [&](const KeyedEntry<K>& entry) { return entry.key == native; });
   }
 
   void Expect(const ObjectKey& key) const override {
-    const BorrowedKey<K>& native = Native<K>(key);
-    const size_t hash = Hash(native);
-    const Shard& shard = ShardOf(hash);
-    shard.readable.Expect(hash);
-    if (!shard.entries) return;
-    // The container tells nobody where its buckets are: so it looks itself, and
-    // the processor goes on with the next key meanwhile.
-    const auto it = shard.entries->find(
-        native, [hash](const auto&) { return hash; }, std::equal_to<>());
-    if (it != shard.entries->end()) __builtin_prefetch(&*it);
+    const size_t hash = Hash(Native<K>(key));
+    ShardOf(hash).Expect(hash);
   }
 
   size_t ExpectSlot(const ObjectKey& key) const override {
     const size_t hash = Hash(Native<K>(key));
-    ShardOf(hash).readable.Expect(hash);
+    ShardOf(hash).Expect(hash);
     return hash;
   }
 
   const Entry* ExpectEntry(size_t hash) const override {
-    const Entry* const entry = ShardOf(hash).readable.Find(
-        hash, [](const KeyedEntry<K>&) { return true; });
+    const Entry* const entry =
+        ShardOf(hash).Find(hash, [](const KeyedEntry<K>&) { return true; });
     __builtin_prefetch(entry);
     return entry;
   }
@@ -106,34 +104,20 @@ class KeyedTable final : public EntryTable {
   Entry& Link(const ObjectKey& key) override {
     const BorrowedKey<K>& native = Native<K>(key);
     const size_t hash = Hash(native);
-    Shard& shard = ShardOf(hash);
-    if (!shard.entries) {
-      const EntryPool::ApartScope apart(pool_);  // its header
-      shard.entries.emplace(typename Entries::ctor_args_list(),
-                            NodeAllocator<KeyedEntry<K>, K>(pool_));
-      shard.next = shard.entries->end();
-    }
-    // It will grow, and walk from node to node: 100 ns each among millions, if
-    // none is fetched before.
-    if (shard.entries->size() == shard.entries->bucket_count())
-      shard.readable.ExpectAll();
-    const auto [it, is_new] = shard.entries->emplace(native);
-    auto& entry = const_cast<KeyedEntry<K>&>(*it);
-    if (is_new) {
-      POLYREF_CHECK(pool_.last_taken() == &entry,
-                    "the container's nodes are not as they are thought to be");
-      EntryPool::SetTag(&entry, TagOf(type_) | kHidden);
-      CountEntries(size() + 1);
-    }
-    if (entry.is_linked()) return entry;
-    Drop(shard.readable.Insert(hash, &entry, HashOfEntry));
+    entries_.emplace_back(native);
+    auto& entry = const_cast<KeyedEntry<K>&>(entries_.back());
+    POLYREF_CHECK(pool_.last_taken() == &entry,
+                  "the container's nodes are not as they are thought to be");
+    EntryPool::SetTag(&entry, TagOf(type_) | kHidden);
+    CountEntries(entries_.size());
+    Drop(ShardOf(hash).Insert(hash, &entry, HashOfEntry));
     EntryPool::SetTag(&entry, TagOf(type_));
     return entry;
   }
 
   void Unlink(Entry& entry) override {
     const size_t hash = HashOf(entry);
-    Drop(ShardOf(hash).readable.Erase(hash, &Keyed(entry), HashOfEntry));
+    Drop(ShardOf(hash).Erase(hash, &Keyed(entry), HashOfEntry));
     EntryPool::SetTag(&entry, TagOf(type_) | kHidden);
   }
 
@@ -143,18 +127,11 @@ class KeyedTable final : public EntryTable {
 
   void Free(Entry& entry) override {
     POLYREF_CHECK(!entry.is_linked(), "an entry that readers find is freed");
-    Shard& shard = ShardOf(HashOf(entry));
-    const auto it = shard.entries->iterator_to(Keyed(entry));
-    if (it == shard.next) ++shard.next;
+    const auto it = entries_.iterator_to(Keyed(entry));
+    if (it == next_) ++next_;
     EntryPool::SetTag(&entry, 0);
-    shard.entries->erase(it);
-    CountEntries(size() - 1);
-    {
-      const EntryPool::ApartScope apart(
-          pool_);  // the header of a new container
-      if (FitBuckets<ByKey>(*shard.entries))
-        shard.next = shard.entries->begin();
-    }
+    entries_.erase(it);
+    CountEntries(entries_.size());
     if (Memory slab = pool_.TakeEmptySlab()) discard_(std::move(slab));
   }
 
@@ -173,22 +150,13 @@ class KeyedTable final : public EntryTable {
   }
 
   void ForEach(const std::function<void(const Entry&)>& visit) const override {
-    for (const Shard& shard : shards_) {
-      if (!shard.entries) continue;
-      for (const KeyedEntry<K>& entry : *shard.entries) visit(entry);
-    }
+    for (const KeyedEntry<K>& entry : entries_) visit(entry);
   }
 
   Entry* Next() override {
-    for (size_t i = 0; i <= kShards; ++i) {
-      Shard& shard = shards_[next_shard_];
-      if (shard.entries && shard.next != shard.entries->end())
-        return &const_cast<KeyedEntry<K>&>(*shard.next++);
-      next_shard_ = (next_shard_ + 1) % kShards;
-      Shard& other = shards_[next_shard_];
-      if (other.entries) other.next = other.entries->begin();
-    }
-    return nullptr;
+    if (next_ == entries_.end()) next_ = entries_.begin();
+    if (next_ == entries_.end()) return nullptr;
+    return &const_cast<KeyedEntry<K>&>(*next_++);
   }
 
   void ExpectLeases(size_t count) override { leases_.Expect(count); }
@@ -209,33 +177,29 @@ class KeyedTable final : public EntryTable {
   size_t lease_count() const override { return leases_.size(); }
 
  private:
-  struct ByKey {};
   using Entries = boost::multi_index_container<
       KeyedEntry<K>,
-      boost::multi_index::indexed_by<boost::multi_index::hashed_unique<
-          boost::multi_index::tag<ByKey>,
-          boost::multi_index::member<EntryKey<K>, const K, &EntryKey<K>::key>,
-          absl::Hash<K>>>,
+      boost::multi_index::indexed_by<boost::multi_index::sequenced<>>,
       NodeAllocator<KeyedEntry<K>, K>>;
   using Readable = ReadIndex<KeyedEntry<K>>;
-  struct Shard {
-    std::optional<Entries> entries;     // from the first entry on
-    typename Entries::iterator next{};  // where Next goes on
-    Readable readable;
-  };
+
+  static Entries NoEntries(EntryPool& pool) {
+    const EntryPool::ApartScope apart(pool);  // the container's header
+    return Entries(typename Entries::ctor_args_list(),
+                   NodeAllocator<KeyedEntry<K>, K>(pool));
+  }
   // By bits of the hash that the read index uses for nothing else.
   static constexpr size_t kShards = 16;
-  Shard& ShardOf(size_t hash) { return shards_[hash >> 44 & (kShards - 1)]; }
-  const Shard& ShardOf(size_t hash) const {
+  Readable& ShardOf(size_t hash) { return shards_[hash >> 44 & (kShards - 1)]; }
+  const Readable& ShardOf(size_t hash) const {
     return shards_[hash >> 44 & (kShards - 1)];
   }
 
-  // An entry's share of the two tables: a bucket of 8 bytes at a load between a
-  // half and one, and a slot of 8 at a load between a third and three quarters.
-  // Not what they take at the moment: they double from one entry to the next
-  // (and are let go when nearly empty), and a tenth of the cache would have to
-  // leave for it at once.
-  static constexpr size_t kTableBytes = 12 + 16;
+  // An entry's share of the read index: a slot of 8 bytes at a load between a
+  // third and three quarters. Not what it takes at the moment: it doubles from
+  // one entry to the next (and is let go when nearly empty), and a tenth of the
+  // cache would have to leave for it at once.
+  static constexpr size_t kTableBytes = 16;
   // And of what the pool has ready: up to an eighth.
   static constexpr size_t kPoolBytes = kSlotBytes<K> / 16;
 
@@ -262,8 +226,9 @@ class KeyedTable final : public EntryTable {
   const ContentTypeId type_;
   const Discard discard_;
   EntryPool& pool_;
-  std::array<Shard, kShards> shards_;
-  size_t next_shard_ = 0;  // where Next goes on
+  std::array<Readable, kShards> shards_;
+  Entries entries_;
+  typename Entries::iterator next_ = entries_.end();  // where Next goes on
   LeaseTable<K> leases_;
 };
 

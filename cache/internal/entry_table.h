@@ -1,7 +1,7 @@
 // The entries of one content type, by key, and the leases on its keys.
 //
-// The record is in MultiIndex containers, hashed by the key in its native kind;
-// readers go through read indexes beside them.
+// The record is a MultiIndex container; keys are found through read indexes
+// beside it.
 #ifndef POLYREF_CACHE_INTERNAL_ENTRY_TABLE_H_
 #define POLYREF_CACHE_INTERNAL_ENTRY_TABLE_H_
 
@@ -43,7 +43,7 @@ class EntryTable {
   // there is none.
   virtual const Entry* ExpectEntry(size_t hash) const = 0;
 
-  // The entry of a key, linked from now on, made if there is none.
+  // A new entry of a key, linked. REQUIRES: none is linked.
   virtual Entry& Link(const ObjectKey& key) = 0;
   // Readers do not find it any more. REQUIRES: it is linked.
   virtual void Unlink(Entry& entry) = 0;

@@ -88,18 +88,6 @@ class ReadIndex {
     return is_sparse && current_->size() > kFew ? Fit(hash_of) : nullptr;
   }
 
-  // Fetches the keys of all entries into the processor's cache, and what is
-  // behind the entries.
-  void ExpectAll() const {
-    if (current_ == nullptr) return;
-    for (size_t i = 0; i < current_->size(); ++i) {
-      const E* const entry = EntryAt(*current_, i);
-      if (entry == nullptr) continue;
-      __builtin_prefetch(&entry->key);
-      __builtin_prefetch(entry + 1);
-    }
-  }
-
   size_t size() const { return count_; }
   size_t bytes() const {
     return current_ == nullptr ? 0 : current_->size() * sizeof(Slot);

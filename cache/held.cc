@@ -26,11 +26,9 @@ Tick TimeOfRead(const CacheState& cache, const ContentType& type) {
 }  // namespace
 
 Hold::Hold(CacheState& cache, const ContentType& type, const ObjectKey& key)
-    : Hold(cache, type, key, TimeOfRead(cache, type)) {}
-
-Hold::Hold(CacheState& cache, const ContentType& type, const ObjectKey& key,
-           Tick time)
-    : cache_(&cache), reader_(cache.map.OpenReader(time)) {
+    : cache_(&cache) {
+  const Tick time = TimeOfRead(cache, type);
+  reader_ = cache.map.OpenReader(time);
   const IdentityMap::View view =
       cache.map.Find(type.id(), key, reader_.snapshot, time);
   cache.reads.Add(reader_, type.id(), view.state, 1);

@@ -39,8 +39,6 @@ class Hold {
   const void* object() const { return object_; }
 
  private:
-  Hold(CacheState& cache, const ContentType& type, const ObjectKey& key,
-       Tick time);
   void Load(CacheState& cache, const ContentType& type, const ObjectKey& key);
   void Close();
   void Swap(Hold& other) {

@@ -114,21 +114,14 @@ IdentityMap::~IdentityMap() {
 
 // ---- Readers. ----
 
-IdentityMap::Reader IdentityMap::OpenReader(Tick time) {
-  Reader reader;
-  if (!readers_.TryOpen(now_, time, reader)) {
-    const MutexLock lock(mutex_);
-    reader = readers_.Add(now(), time);
-  }
-  return reader;
+IdentityMap::Reader IdentityMap::OpenInLine(Tick time) {
+  const MutexLock lock(mutex_);
+  return readers_.Add(now(), time);
 }
 
-void IdentityMap::CloseReader(const Reader& reader) {
-  bool something_waits = false;
-  const bool has_closed = readers_.TryClose(reader, something_waits);
-  if (has_closed && !something_waits) return;
+void IdentityMap::CloseInRound(const Reader& reader) {
   const MutexLock lock(mutex_);
-  if (!has_closed) readers_.Remove(reader);
+  if (reader.place == nullptr) readers_.Remove(reader);
   Reclaim();
 }
 

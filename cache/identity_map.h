@@ -120,8 +120,17 @@ class IdentityMap {
   // its snapshot or later stays alive. `time` is when the reader begins. They
   // take the lock only if somebody holds it, if something waits to be freed, or
   // if very many readers are open.
-  Reader OpenReader(Tick time = 0) ABSL_LOCKS_EXCLUDED(mutex_);
-  void CloseReader(const Reader& reader) ABSL_LOCKS_EXCLUDED(mutex_);
+  Reader OpenReader(Tick time = 0) ABSL_LOCKS_EXCLUDED(mutex_) {
+    const Reader reader = readers_.TryOpen(now_, time);
+    return reader.place != nullptr ? reader : OpenInLine(time);
+  }
+  void CloseReader(const Reader& reader) ABSL_LOCKS_EXCLUDED(mutex_) {
+    bool something_waits = false;
+    if (readers_.TryClose(reader, something_waits) && !something_waits)
+        [[likely]]
+      return;
+    CloseInRound(reader);
+  }
 
   // What was known after write `as_of` to a reader that began at `time`. Notes
   // in `hint`, if there is one, where an object was found. REQUIRES: a reader
@@ -399,6 +408,10 @@ class IdentityMap {
   TypeTable& table(ContentTypeId type) const {
     return *tables_[static_cast<size_t>(type)];
   }
+
+  // OpenReader and CloseReader, with the lock.
+  Reader OpenInLine(Tick time) ABSL_LOCKS_EXCLUDED(mutex_);
+  void CloseInRound(const Reader& reader) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // A write has the number write() until Publish makes it visible.
   Sequence write() const { return now_.load(std::memory_order_relaxed) + 1; }

@@ -1,6 +1,6 @@
 // One connection, one compiled statement for each content type, and one for
-// each shape of list that was asked for, behind one mutex. A TypeState has all
-// that reading one type needs.
+// each shape of list and each text of Select that was asked for, behind one
+// mutex. A TypeState has all that reading one type needs.
 //
 //  1. Every statement is reset before the mutex is released: no snapshot stays
 //     open between calls, where it would hold up writers.
@@ -27,7 +27,6 @@
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
-#include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_join.h"
 #include "polyref/cache/condition.h"
@@ -53,6 +52,7 @@ using cache_internal::CheckConditionIsThere;
 using cache_internal::CompiledStatement;
 using cache_internal::ConditionOf;
 using cache_internal::InvalidArgument;
+using cache_internal::KeptStatements;
 using cache_internal::KeyForm;
 using cache_internal::KeyFormFinding;
 using cache_internal::KeyParameter;
@@ -66,9 +66,9 @@ using cache_internal::Table;
 using cache_internal::TypeTable;
 using cache_internal::ValueOf;
 
-// How many shapes of lists stay compiled. A program has a few for each list; in
-// place of an order of eviction there is a bound.
-constexpr size_t kListStatements = 64;
+// How many shapes of lists stay compiled, and texts of Select. A program has a
+// few for each list, and for each page.
+constexpr size_t kKept = 64;
 
 struct TypeState {
   TypeState(RowMapper mapper, Table table, SqliteStatement custom)
@@ -78,16 +78,11 @@ struct TypeState {
         key_form(
             cache_internal::DefaultKeyForm(this->mapper.type().key().kind)),
         reference_forms(this->mapper.columns().size()),
-        row(this->mapper.columns().size() + 1) {}
+        row(this->mapper.columns().size()) {}
 
   const ContentType& type() const { return mapper.type(); }
   bool has_table() const { return !table.columns.empty(); }
   TypeTable type_table() const { return {mapper, custom, table}; }
-  // The part of `row` that is the mapper's; the rest is the position of the key
-  // or of the parent.
-  std::span<FieldValue> values() {
-    return std::span(row).first(mapper.columns().size());
-  }
 
   const RowMapper mapper;
   const Table table;
@@ -189,8 +184,9 @@ absl::Status Compile(SqliteConnection& connection,
                          absl::StrJoin(problems, "\n  "));
 }
 
-// Reads the rows of a run into the batch. `fail` takes the position and the
-// error of each that is no object.
+// Reads the rows of a run into the batch. `fail` takes the error of each that
+// is no object, and the position of its key or parent: the column behind the
+// mapper's.
 template <typename Batch, typename Fail>
 absl::Status ReadRows(Batch& batch, TypeState& state,
                       CompiledStatement& statement, Fail&& fail) {
@@ -200,11 +196,12 @@ absl::Status ReadRows(Batch& batch, TypeState& state,
     if (!*more) return absl::OkStatus();
     statement.ReadRow(state.row);
     ObjectPtr object = state.type().NewObject();
-    absl::Status status = state.mapper.Decode(state.values(), object.get());
+    absl::Status status = state.mapper.Decode(state.row, object.get());
     if (status.ok()) {
       batch.PutObject(std::move(object));
     } else {
-      fail(static_cast<size_t>(state.row.back().integer), std::move(status));
+      const FieldValue position = statement.ReadColumn(state.row.size());
+      fail(static_cast<size_t>(position.integer), std::move(status));
     }
   }
 }
@@ -349,8 +346,8 @@ class SqliteSource::Impl {
       ABSL_PT_GUARDED_BY(mutex_);
   SnapshotStatements snapshot_statements_ ABSL_GUARDED_BY(mutex_);
   std::vector<TypeState> states_ ABSL_GUARDED_BY(mutex_);  // by type id
-  absl::flat_hash_map<std::string, CompiledStatement> lists_
-      ABSL_GUARDED_BY(mutex_);  // by their text
+  KeptStatements selects_ ABSL_GUARDED_BY(mutex_){kKept};
+  KeptStatements lists_ ABSL_GUARDED_BY(mutex_){kKept};
   SqliteStats stats_ ABSL_GUARDED_BY(mutex_);
 };
 
@@ -419,19 +416,26 @@ absl::Status SqliteSource::Impl::SelectInto(
   absl::StatusOr<TypeState*> state = StateOf(*type);
   if (!state.ok()) return In(path_, state.status());
   const RowMapper& mapper = (*state)->mapper;
-  absl::StatusOr<CompiledStatement> statement = connection_->PrepareOnce(
-      cache_internal::SelectSql((*state)->type_table(), tail));
-  if (!statement.ok()) return In(path_, statement.status());
-  ++stats_.compiled;
-  if (absl::Status status = statement->Bind(parameters); !status.ok())
+  const absl::StatusOr<CompiledStatement*> kept = selects_.Get(
+      cache_internal::SelectSql((*state)->type_table(), tail),
+      [this](const std::string& sql) {
+        mutex_.AssertHeld();
+        absl::StatusOr<CompiledStatement> statement = connection_->Prepare(sql);
+        if (statement.ok()) ++stats_.compiled;
+        return statement;
+      });
+  if (!kept.ok()) return In(path_, kept.status());
+  CompiledStatement& statement = **kept;
+  const StatementRun run(statement);
+  if (absl::Status status = statement.Bind(parameters); !status.ok())
     return In(path_, status);
   ++stats_.statements;
-  const std::span<FieldValue> row = (*state)->values();
+  std::vector<FieldValue>& row = (*state)->row;
   while (true) {
-    const absl::StatusOr<bool> more = statement->Step();
+    const absl::StatusOr<bool> more = statement.Step();
     if (!more.ok()) return In(path_, more.status());
     if (!*more) return absl::OkStatus();
-    statement->ReadRow(row);
+    statement.ReadRow(row);
     if (absl::Status status = mapper.Decode(row, append(rows)); !status.ok())
       return In(path_, status);
   }
@@ -530,20 +534,20 @@ std::vector<int64_t> SqliteSource::Impl::NumbersOf(
 
 absl::StatusOr<CompiledStatement*> SqliteSource::Impl::ListStatement(
     const TypeState& state, const ListRequest& request) {
-  std::string sql = cache_internal::ListSql(state.type_table(), request);
-  if (const auto found = lists_.find(sql); found != lists_.end())
-    return &found->second;
-  if (request.where && !request.where->sql().sql.empty()) {
-    absl::Status status =
-        CheckCondition(*connection_, state.type_table(), request);
-    if (!status.ok()) return status;
-  }
-  absl::StatusOr<CompiledStatement> statement =
-      CompileList(*connection_, sql, request);
-  if (!statement.ok()) return statement.status();
-  ++stats_.compiled;
-  if (lists_.size() == kListStatements) lists_.clear();
-  return &lists_.emplace(std::move(sql), *std::move(statement)).first->second;
+  return lists_.Get(
+      cache_internal::ListSql(state.type_table(), request),
+      [&](const std::string& sql) -> absl::StatusOr<CompiledStatement> {
+        mutex_.AssertHeld();
+        if (request.where && !request.where->sql().sql.empty()) {
+          absl::Status status =
+              CheckCondition(*connection_, state.type_table(), request);
+          if (!status.ok()) return status;
+        }
+        absl::StatusOr<CompiledStatement> statement =
+            CompileList(*connection_, sql, request);
+        if (statement.ok()) ++stats_.compiled;
+        return statement;
+      });
 }
 
 SqliteSource::SqliteSource(std::unique_ptr<Impl> impl)

@@ -85,11 +85,12 @@ struct SqliteStats {
   int64_t statements = 0;
   // Read transactions: one for each wave.
   int64_t transactions = 0;
-  // Statements compiled to read rows: one for each Select, none for a batch of
-  // keys, and one for the first batch of lists of a shape: the same child,
-  // reference, order and condition, whatever the parents, their number, how
-  // many are wanted of each, and the parameters of the condition. When there
-  // are very many shapes, those of before are forgotten now and then.
+  // Statements compiled to read rows: none for a batch of keys; one for the
+  // first Select of a type and a text, whatever its parameters; and one for the
+  // first batch of lists of a shape: the same child, reference, order and
+  // condition, whatever the parents, their number, how many are wanted of each,
+  // and the parameters of the condition. When there are very many texts or
+  // shapes, those of before are forgotten now and then.
   int64_t compiled = 0;
 };
 
@@ -136,7 +137,8 @@ class SqliteSource final : public Source {
   // InvalidArgument if T is not registered, the tail is no valid SQL, the
   // number of parameters is not that of the statement, or a row can't be
   // decoded: the message names its type, key, field and value. Unavailable if
-  // the database stays locked. Cost: one statement, compiled and run.
+  // the database stays locked. Cost: one statement, compiled if the text is new
+  // (so values belong in `parameters`), and run.
   template <typename T>
   absl::StatusOr<std::vector<T>> Select(
       std::string_view tail = "", std::span<const FieldValue> parameters = {}) {

@@ -17,8 +17,8 @@ class OpenReadersTest : public ::testing::Test {
  protected:
   std::optional<Reader> TryOpen(Sequence now, Tick time = 0) {
     now_.store(now);
-    Reader reader;
-    if (!readers_.TryOpen(now_, time, reader)) return std::nullopt;
+    const Reader reader = readers_.TryOpen(now_, time);
+    if (reader.place == nullptr) return std::nullopt;
     return reader;
   }
   Reader Open(Sequence now, Tick time = 0) {
@@ -164,8 +164,8 @@ TEST_F(OpenReadersTest, ReadersAndRoundsDoNotMeet) {
   std::atomic<int> wrong{0};
   const auto read = [&] {
     while (!done.load()) {
-      Reader reader;
-      if (readers_.TryOpen(now_, 0, reader)) {
+      const Reader reader = readers_.TryOpen(now_, 0);
+      if (reader.place != nullptr) {
         if (halves[0] != halves[1]) wrong.fetch_add(1);
         if (Close(reader)) wrong.fetch_add(1);
         opened.fetch_add(1);

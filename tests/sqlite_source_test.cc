@@ -258,14 +258,54 @@ TEST_F(SqliteSourceTest, SelectedRowThatIsNoObjectIsAnError) {
                 "make the member std::optional")));
 }
 
-TEST_F(SqliteSourceTest, SelectsAreCounted) {
+TEST_F(SqliteSourceTest, SelectsAreCountedAndEachTextCompiledOnce) {
   CreateTables();
+  AddUsers(3);
   const auto source = Open();
-  ASSERT_TRUE(source->Select<User>().ok());
-  ASSERT_TRUE(source->Select<User>().ok());
-  EXPECT_EQ(source->stats().statements, 2);
+  ASSERT_THAT(*source->Select<User>(), SizeIs(3));
+  for (const int64_t id : {1, 2}) {
+    const auto users =
+        source->Select<User>("WHERE id = ?1", {FieldValue::Integer(id)});
+    ASSERT_THAT(*users, SizeIs(1));
+    EXPECT_EQ(users->front().id, id);
+  }
+  EXPECT_EQ(source->stats().statements, 3);
   EXPECT_EQ(source->stats().compiled, 2);
   EXPECT_EQ(source->stats().transactions, 0);
+}
+
+TEST_F(SqliteSourceTest, AnyNumberOfTextsIsSelected) {
+  CreateTables();
+  AddUsers(1);
+  const auto source = Open();
+  for (int i = 0; i < 200; ++i) {
+    EXPECT_THAT(*source->Select<User>(absl::StrCat("WHERE ", i, " >= 0")),
+                SizeIs(1));
+  }
+  EXPECT_EQ(source->stats().compiled, 200);
+  // They are not all kept.
+  EXPECT_THAT(*source->Select<User>("WHERE 0 >= 0"), SizeIs(1));
+  EXPECT_EQ(source->stats().compiled, 201);
+}
+
+// A statement that is kept reads from no row on, and leaves no snapshot.
+TEST_F(SqliteSourceTest, SelectThatFailedIsAskedAgainFromTheStart) {
+  CreateTables();
+  Execute(
+      "DROP TABLE auth_user;"
+      "CREATE TABLE auth_user (id integer PRIMARY KEY, username varchar(9),"
+      " last_login datetime, is_active bool);"
+      "INSERT INTO auth_user VALUES (1, 'bob', NULL, 1), (2, NULL, NULL, 1),"
+      " (3, 'eve', NULL, 1)");
+  const auto source = Open();
+  EXPECT_FALSE(source->Select<User>("ORDER BY id").ok());
+  Execute("UPDATE auth_user SET username = 'ada' WHERE id = 2");
+  const auto users = source->Select<User>("ORDER BY id");
+  ASSERT_EQ(users.status(), absl::OkStatus());
+  ASSERT_THAT(*users, SizeIs(3));
+  EXPECT_EQ((*users)[0].id, 1);
+  EXPECT_EQ((*users)[1].username, "ada");
+  EXPECT_EQ(source->stats().compiled, 1);
 }
 
 // ---- Batches. ----

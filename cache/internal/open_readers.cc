@@ -9,65 +9,25 @@
 #include <algorithm>
 
 namespace polyref::cache_internal {
-namespace {
 
-// From 1; 0: this thread has none yet.
-constinit thread_local size_t preferred_place = 0;
-
-size_t PreferredPlace() {
+OpenReaders::Reader OpenReaders::TryOpenAnywhere(
+    const std::atomic<Sequence>& now, Tick time) {
   static constinit std::atomic<size_t> threads{0};
-  if (preferred_place == 0) [[unlikely]]
+  if (preferred_place == 0)
     preferred_place = threads.fetch_add(1, std::memory_order_relaxed) + 1;
-  return preferred_place - 1;
-}
-
-}  // namespace
-
-size_t OpenReaders::TakePlace(Round began) {
-  const size_t preferred = PreferredPlace();
-  for (size_t i = 0; i < kPlaces; ++i) {
-    const size_t number = (preferred + i) % kPlaces;
-    Place& place = places_[number];
-    Round free = Place::kFree;
-    if (place.began.load(std::memory_order_relaxed) != free ||
-        !place.began.compare_exchange_strong(free, began))
-      continue;
-    size_t used = used_.load();
-    while (used <= number && !used_.compare_exchange_weak(used, number + 1)) {
-    }
-    return number;
-  }
-  return kPlaces;
-}
-
-bool OpenReaders::TryOpen(const std::atomic<Sequence>& now, Tick time,
-                          Reader& reader) {
   // About as long as a round with one small change takes.
   constexpr int kPatience = 100;
   Round began = round_.load();
   for (int i = 0; began % 2 != 0 && i < kPatience; ++i) began = round_.load();
-  if (began % 2 != 0) return false;
-  const size_t number = TakePlace(began);
-  if (number == kPlaces) return false;
-  Place& place = places_[number];
-  const Sequence snapshot = now.load(std::memory_order_acquire);
-  place.snapshot.store(snapshot, std::memory_order_relaxed);
-  place.time.store(time, std::memory_order_relaxed);
-  if (round_.load() != began) {
-    place.began.store(Place::kFree);
-    return false;
+  if (began % 2 != 0) return {};
+  for (size_t i = 0; i < kPlaces; ++i) {
+    const size_t number = (preferred_place - 1 + i) % kPlaces;
+    Round free = Place::kFree;
+    if (places_[number].began.load(std::memory_order_relaxed) == free &&
+        places_[number].began.compare_exchange_strong(free, began))
+      return Enter(number, began, now, time);
   }
-  place.opened.store(place.opened.load(std::memory_order_relaxed) + 1,
-                     std::memory_order_relaxed);
-  reader = {.snapshot = snapshot, .place = &place, .number = number};
-  return true;
-}
-
-bool OpenReaders::TryClose(const Reader& reader, bool& something_waits) {
-  if (reader.place == nullptr) return false;
-  reader.place->began.store(Place::kFree);
-  something_waits = something_waits_.load();
-  return true;
+  return {};
 }
 
 void OpenReaders::BeginRound() {

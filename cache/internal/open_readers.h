@@ -30,6 +30,9 @@
 
 namespace polyref::cache_internal {
 
+// The number of the place that this thread prefers, from 1; 0: none yet.
+inline constinit thread_local size_t preferred_place = 0;
+
 // A point of a clock, in microseconds. Only differences mean anything.
 using Tick = int64_t;
 // Of a reader whose age nobody asks for.
@@ -53,9 +56,9 @@ class OpenReaders {
 
   // ---- Any thread, at any time. ----
 
-  // Opens a reader that sees what `now` says; that only grows, in rounds. False
-  // if a round is under way, or no place is free: Add takes it then.
-  bool TryOpen(const std::atomic<Sequence>& now, Tick time, Reader& reader);
+  // Opens a reader that sees what `now` says; that only grows, in rounds. It
+  // has no place if a round is under way, or none is free: Add takes it then.
+  Reader TryOpen(const std::atomic<Sequence>& now, Tick time);
 
   // Closes a reader that has a place; false if it has none. `something_waits`
   // becomes whether something may have waited for that: the caller is to begin
@@ -116,8 +119,12 @@ class OpenReaders {
   };
 
   Round round() const { return round_.load(std::memory_order_relaxed); }
-  // The number of a place that a reader of that round has now; kPlaces: none.
-  size_t TakePlace(Round began);
+  // TryOpen for what is not as it usually is.
+  Reader TryOpenAnywhere(const std::atomic<Sequence>& now, Tick time);
+  // For a reader that has taken that place; it gives it back if a round has
+  // begun.
+  Reader Enter(size_t number, Round began, const std::atomic<Sequence>& now,
+               Tick time);
   void Count(const Began& reader);
 
   std::atomic<Round> round_{2};  // odd while one is under way
@@ -134,6 +141,44 @@ class OpenReaders {
   Began oldest_;
   size_t size_ = 0;
 };
+
+inline OpenReaders::Reader OpenReaders::TryOpen(
+    const std::atomic<Sequence>& now, Tick time) {
+  const Round began = round_.load();
+  const size_t number = (preferred_place - 1) % kPlaces;
+  Round free = Place::kFree;
+  if (preferred_place != 0 && began % 2 == 0 &&
+      places_[number].began.compare_exchange_strong(free, began)) [[likely]]
+    return Enter(number, began, now, time);
+  return TryOpenAnywhere(now, time);
+}
+
+inline OpenReaders::Reader OpenReaders::Enter(size_t number, Round began,
+                                              const std::atomic<Sequence>& now,
+                                              Tick time) {
+  size_t used = used_.load();
+  while (used <= number) [[unlikely]] {
+      if (used_.compare_exchange_weak(used, number + 1)) break;
+    }
+  Place& place = places_[number];
+  const Sequence snapshot = now.load(std::memory_order_acquire);
+  place.snapshot.store(snapshot, std::memory_order_relaxed);
+  place.time.store(time, std::memory_order_relaxed);
+  if (round_.load() != began) [[unlikely]] {
+    place.began.store(Place::kFree);
+    return {};
+  }
+  place.opened.store(place.opened.load(std::memory_order_relaxed) + 1,
+                     std::memory_order_relaxed);
+  return {.snapshot = snapshot, .place = &place, .number = number};
+}
+
+inline bool OpenReaders::TryClose(const Reader& reader, bool& something_waits) {
+  if (reader.place == nullptr) return false;
+  reader.place->began.store(Place::kFree);
+  something_waits = something_waits_.load();
+  return true;
+}
 
 }  // namespace polyref::cache_internal
 

@@ -33,8 +33,7 @@ void Renew(CacheState& cache, const Due& due) {
 
 }  // namespace
 
-void RenewWhatIsDue(CacheState& cache) {
-  if (!cache.map.has_renewals()) return;
+void RenewAll(CacheState& cache) {
   // Taken now: while a task waits, others need not hand in another one.
   Due due = cache.map.TakeRenewals();
   if (due.empty()) return;

@@ -6,9 +6,14 @@
 
 namespace polyref::cache_internal {
 
+void RenewAll(CacheState& cache);
+
 // Loads all that readers have asked to renew, in one wave; on the executor if
 // there is one, else now.
-void RenewWhatIsDue(CacheState& cache);
+inline void RenewWhatIsDue(CacheState& cache) {
+  if (cache.map.has_renewals()) [[unlikely]]
+    RenewAll(cache);
+}
 
 }  // namespace polyref::cache_internal
 

@@ -100,24 +100,26 @@ int BindValue(sqlite3_stmt* statement, int i, const FieldValue& value) {
 }
 
 // The bytes of a value, whose pointer must be asked for before its size.
-std::string_view Bytes(sqlite3_stmt* statement, int i, const void* data) {
+std::string_view Bytes(sqlite3_value* value, const void* data) {
   if (data == nullptr) return {};
   return {static_cast<const char*>(data),
-          static_cast<size_t>(sqlite3_column_bytes(statement, i))};
+          static_cast<size_t>(sqlite3_value_bytes(value))};
 }
 
+// One call that locks, checks the column and looks for errors, and then the
+// value itself: each sqlite3_column_ function does all of that anew. Without
+// SQLite's own mutex a value of a column may be read so.
 FieldValue ReadValue(sqlite3_stmt* statement, int i) {
-  switch (sqlite3_column_type(statement, i)) {
+  sqlite3_value* const value = sqlite3_column_value(statement, i);
+  switch (sqlite3_value_type(value)) {
     case SQLITE_INTEGER:
-      return FieldValue::Integer(sqlite3_column_int64(statement, i));
+      return FieldValue::Integer(sqlite3_value_int64(value));
     case SQLITE_FLOAT:
-      return FieldValue::Real(sqlite3_column_double(statement, i));
+      return FieldValue::Real(sqlite3_value_double(value));
     case SQLITE_TEXT:
-      return FieldValue::Text(
-          Bytes(statement, i, sqlite3_column_text(statement, i)));
+      return FieldValue::Text(Bytes(value, sqlite3_value_text(value)));
     case SQLITE_BLOB:
-      return FieldValue::Blob(
-          Bytes(statement, i, sqlite3_column_blob(statement, i)));
+      return FieldValue::Blob(Bytes(value, sqlite3_value_blob(value)));
     default:
       return FieldValue::Null();
   }
@@ -153,6 +155,10 @@ absl::StatusOr<bool> CompiledStatement::Step() {
 void CompiledStatement::ReadRow(std::span<FieldValue> row) const {
   for (size_t i = 0; i < row.size(); ++i)
     row[i] = ReadValue(get(), static_cast<int>(i));
+}
+
+FieldValue CompiledStatement::ReadColumn(size_t column) const {
+  return ReadValue(get(), static_cast<int>(column));
 }
 
 absl::Status CompiledStatement::RunOnce() {

@@ -7,11 +7,14 @@
 
 #include <sqlite3.h>
 
+#include <cstddef>
 #include <memory>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -43,9 +46,10 @@ class CompiledStatement {
   // Goes to the next row; false at the end.
   absl::StatusOr<bool> Step();
 
-  // Reads the first columns of the current row. Text and blobs are valid until
-  // the next Step. REQUIRES: the statement has so many columns.
+  // Reads the first columns of the current row, or one of them. Text and blobs
+  // are valid until the next Step. REQUIRES: the statement has so many columns.
   void ReadRow(std::span<FieldValue> row) const;
+  FieldValue ReadColumn(size_t column) const;
 
   // Steps once and ends the run, for statements without rows of interest.
   absl::Status RunOnce();
@@ -61,6 +65,30 @@ class CompiledStatement {
   };
 
   std::unique_ptr<sqlite3_stmt, Finalize> statement_;
+};
+
+// Compiled statements that will be used again, by their text. In place of an
+// order of eviction there is a bound, at which all are let go.
+class KeptStatements {
+ public:
+  explicit KeptStatements(size_t most) : most_(most) {}
+
+  // The statement of that text; what `compile` returns if it is not there.
+  // Valid until the next call.
+  template <typename Compile>
+  absl::StatusOr<CompiledStatement*> Get(std::string sql, Compile&& compile) {
+    if (const auto found = statements_.find(sql); found != statements_.end())
+      return &found->second;
+    absl::StatusOr<CompiledStatement> statement = compile(sql);
+    if (!statement.ok()) return statement.status();
+    if (statements_.size() == most_) statements_.clear();
+    return &statements_.emplace(std::move(sql), *std::move(statement))
+                .first->second;
+  }
+
+ private:
+  const size_t most_;
+  absl::flat_hash_map<std::string, CompiledStatement> statements_;
 };
 
 // Ends the run of a statement with the scope, however that is left.

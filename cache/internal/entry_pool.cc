@@ -97,8 +97,8 @@ void* EntryPool::Take() {
     slot[1] = kApart;
     return slot + 2;
   }
-  while (first_room_ < kMaxSlabs && !room_[first_room_]) ++first_room_;
-  if (first_room_ == kMaxSlabs) Grow();
+  if (room_.none()) Grow();
+  while (!room_[first_room_]) ++first_room_;
   Slots& slab = *slots_[first_room_];
   if (slab.free != nullptr) {
     last_taken_ = slab.free;

@@ -138,10 +138,10 @@ class EntryPool {
   const size_t slot_bytes_;
   Slab slabs_[kMaxSlabs];
   std::unique_ptr<Slots> slots_[kMaxSlabs];
-  Numbers taken_;                  // not to be given to a new slab
-  Numbers room_;                   // with a free slot
-  size_t first_room_ = kMaxSlabs;  // no slab before that has one
-  Numbers empty_;                  // without entries
+  Numbers taken_;          // not to be given to a new slab
+  Numbers room_;           // with a free slot
+  size_t first_room_ = 0;  // no slab before that has one
+  Numbers empty_;          // without entries
   size_t bytes_ = 0;
   size_t used_bytes_ = 0;
   const void* last_taken_ = nullptr;

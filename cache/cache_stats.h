@@ -155,7 +155,8 @@ struct CacheStats {
   int64_t handles = 0;          // that hold an object now
   int64_t opened_sessions = 0;  // likewise, since the cache was made
   // The age of the oldest open session, for which old versions are kept. Zero
-  // if none is open.
+  // if none is open. What GraphCache::Get keeps counts as a session, with no
+  // age if its type never expires.
   absl::Duration oldest_session = absl::ZeroDuration();
 
   // Sums over the types.

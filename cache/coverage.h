@@ -78,8 +78,8 @@ class CoverageTable {
   void SetCount(const HashedParent& parent, int64_t count, Sequence since,
                 Tick expires = kNeverExpires);
 
-  // So many lists more will be covered soon.
-  void Expect(size_t count) { lists_.reserve(lists_.size() + count); }
+  // The lists of so many parents will be covered soon, known ones or new ones.
+  void Expect(size_t count) { lists_.reserve(count); }
 
   // At write `now` nothing is known any more of: a child of that parent; a
   // child whose parent is not known; any child. `oldest` is the write as of

@@ -75,9 +75,10 @@ class GraphCache {
   // memory. Each call sees what was written before it; for several objects that
   // belong together, and for whatever leads further, begin a session.
   //
-  // Any thread. Cost in memory: a hash lookup and two atomic writes that no
-  // other thread makes at that place, with its end; no lock but while something
-  // is being changed, and no allocation.
+  // Any thread. Cost in memory: a hash lookup and two atomic writes, with its
+  // end, that meet no other thread's; no allocation. The lock is taken only if
+  // something is being changed just then, if something was replaced since it
+  // began and waits for its end, or if 64 others, or sessions, are open.
   template <typename T>
   Held<T> Get(const ObjectKey& key) {
     return Held<T>([&] { return HoldObject(TypeTagOf<T>(), key); });

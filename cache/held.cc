@@ -26,9 +26,10 @@ Tick TimeOfRead(const CacheState& cache, const ContentType& type) {
 }  // namespace
 
 Hold::Hold(CacheState& cache, const ContentType& type, const ObjectKey& key)
-    : cache_(&cache) {
+    : Hold() {
   const Tick time = TimeOfRead(cache, type);
   reader_ = cache.map.OpenReader(time);
+  cache_ = &cache;  // from here on the reader ends, whatever happens
   const IdentityMap::View view =
       cache.map.Find(type.id(), key, reader_.snapshot, time);
   cache.reads.Add(reader_, type.id(), view.state, 1);

@@ -95,7 +95,7 @@ void IdentityMap::Remove(TypeTable& table, Entry& entry) {
 }
 
 void IdentityMap::Retire(Entry& entry, Version* version) {
-  readers_.SetWaiting(true);
+  readers_.SetWaiting();
   retired_.push_back({readers_.current(), &entry, version});
 }
 
@@ -128,7 +128,7 @@ void IdentityMap::Reclaim() {
   while (!discarded_.empty() && discarded_.front().first < readers_.oldest())
     discarded_.pop_front();
   is_reclaiming_ = false;
-  readers_.SetWaiting(!retired_.empty() || !discarded_.empty());
+  if (retired_.empty() && discarded_.empty()) readers_.ClearWaiting();
 }
 
 void IdentityMap::DropOldVersion(Entry& entry, Version* version) {
@@ -183,7 +183,7 @@ void IdentityMap::FreeVersion(TypeTable& table, Entry& entry,
 }
 
 void IdentityMap::Discard(Memory memory) {
-  if (has_readers()) readers_.SetWaiting(true);
+  if (has_readers()) readers_.SetWaiting();
   if (!has_readers()) return;
   discarded_.emplace_back(readers_.current(), std::move(memory));
 }

@@ -79,6 +79,19 @@ class CoverageTest : public ::testing::Test {
   CoverageTable table_;
 };
 
+TEST_F(CoverageTest, ListsThatAreKnownNeedNoMoreRoom) {
+  const auto cover = [&] {
+    table_.Expect(800);
+    for (int64_t id = 0; id < 800; ++id)
+      table_.SetComplete(HashedParent({kType, id}), 1);
+  };
+  cover();
+  const size_t bytes = table_.bytes();
+  cover();
+  EXPECT_EQ(table_.size(), 800u);
+  EXPECT_EQ(table_.bytes(), bytes);
+}
+
 // ---- What a load makes known. ----
 
 TEST_F(CoverageTest, NothingIsKnownAtFirst) {

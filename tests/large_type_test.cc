@@ -122,6 +122,7 @@ TEST_F(LargeTypeTest, OthersMayWriteMeanwhile) {
               .ok());
     }
   });
+  int found = 0;
   for (int round = 0; round < 20; ++round) {
     std::vector<Line> lines;
     for (int64_t i = 0; i < 200; ++i)
@@ -133,10 +134,12 @@ TEST_F(LargeTypeTest, OthersMayWriteMeanwhile) {
       const User* user = session.Get<User>(row.actor);
       if (user == nullptr) continue;  // evicted, and no row of the source
       EXPECT_EQ(user->id, row.actor.key().int64());
+      ++found;
     }
   }
   done.store(true);
   writer.join();
+  EXPECT_GT(found, 0);
 }
 
 }  // namespace

@@ -143,15 +143,59 @@ TEST_F(OpenReadersTest, WhoClosesHearsThatSomethingWaits) {
   readers_.BeginRound();
   EXPECT_FALSE(Close(first));
   EXPECT_EQ(readers_.size(), 2u);
-  readers_.SetWaiting(true);
+  readers_.SetWaiting();
   // That was news, so it has looked.
   EXPECT_EQ(readers_.size(), 1u);
   readers_.EndRound();
   EXPECT_TRUE(Close(second));
   readers_.BeginRound();
-  readers_.SetWaiting(false);
+  readers_.ClearWaiting();
   readers_.EndRound();
   EXPECT_FALSE(Close(Open(1)));
+}
+
+TEST_F(OpenReadersTest, NothingWaitsForWhoBeganAfterwards) {
+  const Reader before = Open(1);
+  readers_.BeginRound();
+  readers_.SetWaiting();
+  readers_.EndRound();
+  EXPECT_FALSE(Close(Open(2)));
+  EXPECT_TRUE(Close(before));
+}
+
+// Who closed before something of a round waited was not asked.
+TEST_F(OpenReadersTest, EachRoundLooksWhenSomethingOfItWaits) {
+  const Reader oldest = Open(1);
+  readers_.BeginRound();
+  readers_.SetWaiting();
+  readers_.EndRound();
+  const Reader next = Open(2);
+  readers_.BeginRound();
+  EXPECT_EQ(readers_.size(), 2u);
+  EXPECT_FALSE(Close(next));
+  readers_.SetWaiting();
+  EXPECT_EQ(readers_.size(), 1u);
+  readers_.EndRound();
+  EXPECT_TRUE(Close(oldest));
+}
+
+TEST_F(OpenReadersTest, WhoLeavesTheLineLeavesNothingBehind) {
+  readers_.BeginRound();
+  const Reader first = readers_.Add(1, 1);
+  Reader last = readers_.Add(1, 1);
+  for (int i = 0; i < 1000; ++i) {
+    const Reader next = readers_.Add(2, 2);
+    readers_.Remove(last);
+    last = next;
+    ASSERT_EQ(readers_.size(), 2u);
+    ASSERT_EQ(readers_.line_length(), 2u);
+  }
+  EXPECT_EQ(readers_.OldestSnapshot(100), 1u);
+  readers_.Remove(first);
+  EXPECT_EQ(readers_.OldestSnapshot(100), 2u);
+  readers_.Remove(last);
+  EXPECT_EQ(readers_.size(), 0u);
+  readers_.EndRound();
 }
 
 // A thread changes something in the rounds that see no reader, while others

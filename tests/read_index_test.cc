@@ -30,7 +30,8 @@ class ReadIndexTest : public ::testing::Test {
                        [&](const Item& item) { return item.key == key; });
   }
   void Insert(Item* item) {
-    Keep(index_.Insert(Hash(item->key), item, HashOf));
+    Keep(index_.MakeRoom(HashOf));
+    index_.Insert(Hash(item->key), item);
   }
   void Erase(const Item* item) {
     Keep(index_.Erase(Hash(item->key), item, HashOf));

@@ -191,6 +191,25 @@ TEST_F(ListsReadOftenTest, OwnWriteIsSeenAtOnce) {
   EXPECT_THAT(Books(session, shelves_[0]), ElementsAre(1, 2, 5));
 }
 
+// The first few were seen; that says nothing of what stands behind them.
+TEST_F(SessionListsTest, FirstFewSeenAreNotAllSeen) {
+  db_.Add<Book>({On(1, 5)});
+  const auto read_first = [&] {
+    Session session = cache_.NewSession();
+    EXPECT_TRUE(session.Prefetch(shelves_, {"books{limit=2}"}).ok());
+    EXPECT_THAT(Books(session, shelves_[0]), ElementsAre(1, 2));
+  };
+  read_first();
+  Session old = cache_.NewSession();
+  ASSERT_NE(old.Get(Ref<Book>(5)), nullptr);
+  db_.Add<Book>({On(2, 5)});
+  ASSERT_TRUE(cache_.Put(On(2, 5)).ok());  // `old` keeps the one on shelf 1
+  for (int i = 0; i < 40; ++i) read_first();
+  Session session = cache_.NewSession();
+  EXPECT_THAT(Books(session, shelves_[0]), ElementsAre(1, 2));
+  EXPECT_THAT(Books(session, shelves_[1]), ElementsAre(3, 5));
+}
+
 TEST_F(SessionListsTest, OwnWriteOfAnotherTypeLeavesListsAlone) {
   Session session = cache_.NewSession();
   EXPECT_THAT(Books(session, shelves_[0]), ElementsAre(1, 2));

@@ -673,6 +673,37 @@ TEST_F(SingleFlightTest, AnExceptionFailsAllWhoWait) {
   EXPECT_EQ(source_.calls(), 2);
 }
 
+// A source that throws when it is asked for its limits ends the read that asks
+// it. Who waited for that load makes one.
+TEST_F(SingleFlightTest, WhatAnExceptionEndedIsLoadedByWhoWaits) {
+  std::string read;
+  std::vector<std::jthread> other;
+  source_.BeforeNextCall([&] {
+    other = Start(1, [&](size_t) { read = ReadAnew(Ref<Writer>(1)); });
+    AwaitJoined<Writer>(1);
+    throw std::runtime_error("no limits");
+  });
+  EXPECT_THROW(ReadAnew(Ref<Writer>(1)), std::runtime_error);
+  other.clear();
+  EXPECT_EQ(read, "Ada");
+  EXPECT_EQ(InFlight<Writer>(), 0);
+  EXPECT_THAT(Calls(), ElementsAre("1: g.writer 1"));
+}
+
+TEST_F(SingleFlightTest, ListThatAnExceptionEndedIsLoadedByWhoWaits) {
+  std::string read;
+  std::vector<std::jthread> other;
+  source_.BeforeNextCall([&] {
+    other = Start(1, [&](size_t) { read = ReadBooksAnew(1); });
+    AwaitJoined<Book>(1);
+    throw std::runtime_error("no limits");
+  });
+  EXPECT_THROW(ReadBooksAnew(1), std::runtime_error);
+  other.clear();
+  EXPECT_EQ(read, "1 4");
+  EXPECT_EQ(source_.calls(), 1);
+}
+
 TEST_F(SingleFlightTest, AFailedListFailsAllWhoWait) {
   source_.Hold();
   std::array<std::string, 4> read;

@@ -90,12 +90,20 @@ void CacheState::RunInBackground(Executor::Task task) {
     const MutexLock lock(mutex_);
     ++background_;
   }
-  options.executor->Run([this, task = std::move(task)]() mutable {
-    task();
+  const auto end = [this] {
     // Notified under the lock: the cache may go as soon as it sees the count.
     const MutexLock lock(mutex_);
     if (--background_ == 0) background_done_.notify_all();
-  });
+  };
+  try {
+    options.executor->Run([task = std::move(task), end]() mutable {
+      task();
+      end();
+    });
+  } catch (...) {
+    end();
+    throw;
+  }
 }
 
 void CacheState::AwaitBackground() {

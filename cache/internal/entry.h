@@ -13,8 +13,7 @@
 //
 // An entry has room for its first version, the oldest there will ever be. So
 // that one leads nowhere; the versions after it, with their links, are on the
-// heap, and most entries have none. What a read needs is, with an integer key
-// and while there is one version, in 64 bytes with the tag before it.
+// heap: an entry that was never written or loaded again has none.
 #ifndef POLYREF_CACHE_INTERNAL_ENTRY_H_
 #define POLYREF_CACHE_INTERNAL_ENTRY_H_
 

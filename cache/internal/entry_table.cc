@@ -104,13 +104,16 @@ class KeyedTable final : public EntryTable {
   Entry& Link(const ObjectKey& key) override {
     const BorrowedKey<K>& native = Native<K>(key);
     const size_t hash = Hash(native);
+    Readable& shard = ShardOf(hash);
+    Drop(shard.MakeRoom(HashOfEntry));
     entries_.emplace_back(native);
+    // From here on nothing fails.
     auto& entry = const_cast<KeyedEntry<K>&>(entries_.back());
     POLYREF_CHECK(pool_.last_taken() == &entry,
                   "the container's nodes are not as they are thought to be");
     EntryPool::SetTag(&entry, TagOf(type_) | kHidden);
     CountEntries(entries_.size());
-    Drop(ShardOf(hash).Insert(hash, &entry, HashOfEntry));
+    shard.Insert(hash, &entry);
     EntryPool::SetTag(&entry, TagOf(type_));
     return entry;
   }

@@ -47,7 +47,8 @@ class EntryTable {
   virtual Entry& Link(const ObjectKey& key) = 0;
   // Readers do not find it any more. REQUIRES: it is linked.
   virtual void Unlink(Entry& entry) = 0;
-  // Frees the entry, but not its versions. REQUIRES: it is not linked.
+  // Frees the entry, but not its versions. REQUIRES: it is not linked, and no
+  // reader is open that may have found it.
   virtual void Free(Entry& entry) = 0;
 
   // What leads back to the entry, by FindAt. Any thread.

@@ -17,13 +17,6 @@
 
 namespace polyref::cache_internal {
 
-ListLoad::~ListLoad() {
-  if (marked_.empty()) return;
-  // An exception has ended its wave. Others must not find it under way.
-  const MutexLock lock(map_.mutex());
-  End();
-}
-
 uint32_t ListLoad::Want(const HashedParent& parent) {
   const auto [it, is_new] =
       ordinals_.try_emplace(parent, static_cast<uint32_t>(parents_.size()));
@@ -47,6 +40,7 @@ void ListLoad::Start(const std::shared_ptr<Flight>& flight, Sequence) {
   }
   auto& under_way = session_.cache().lists_under_way[request_.reference];
   under_way.reserve(under_way.size() + pending_.size());
+  marked_.reserve(pending_.size());
   for (const uint32_t ordinal : std::exchange(pending_, {})) {
     if (!is_first && FindCovered(ordinal)) continue;
     if (StartList(ordinal)) asked_.push_back(ordinal);
@@ -138,6 +132,7 @@ void ListLoad::GiveUp(std::span<const uint32_t> ordinals,
 }
 
 void ListLoad::End() {
+  if (marked_.empty()) return;
   auto& under_way = session_.cache().lists_under_way[request_.reference];
   for (const uint32_t ordinal : std::exchange(marked_, {}))
     under_way.erase(parent(ordinal));

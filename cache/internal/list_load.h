@@ -40,7 +40,6 @@ class ListLoad {
  public:
   ListLoad(SessionView& session, const ListRequest& request)
       : session_(session), map_(session.cache().map), request_(request) {}
-  ~ListLoad();
   ListLoad(const ListLoad&) = delete;
   ListLoad& operator=(const ListLoad&) = delete;
 

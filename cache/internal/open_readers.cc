@@ -36,28 +36,25 @@ void OpenReaders::BeginRound() {
 }
 
 OpenReaders::Reader OpenReaders::Add(Sequence snapshot, Tick time) {
-  line_.push_back({.began = round() + 1, .snapshot = snapshot, .time = time});
-  ++open_in_line_;
+  const auto number = static_cast<uint64_t>(opened_in_line_ + 1);
+  line_.emplace_hint(
+      line_.end(), number,
+      Began{.began = round() + 1, .snapshot = snapshot, .time = time});
   ++opened_in_line_;
   Look();
-  return {.snapshot = snapshot, .number = first_number_ + line_.size() - 1};
+  return {.snapshot = snapshot, .number = number};
 }
 
 void OpenReaders::Remove(const Reader& reader) {
-  line_[reader.number - first_number_].open = false;
-  --open_in_line_;
-  while (!line_.empty() && !line_.front().open) {
-    line_.pop_front();
-    ++first_number_;
-  }
+  line_.erase(reader.number);
   Look();
 }
 
-void OpenReaders::SetWaiting(bool something_waits) {
-  if (something_waits_.load(std::memory_order_relaxed) == something_waits)
-    return;
-  something_waits_.store(something_waits);
-  if (something_waits) Look();
+void OpenReaders::SetWaiting() {
+  if (waiting_.load(std::memory_order_relaxed) == current()) return;
+  waiting_.store(current());
+  // Who closed meanwhile did not know.
+  Look();
 }
 
 void OpenReaders::Look() {
@@ -73,8 +70,8 @@ void OpenReaders::Look() {
            .time = place.time.load(std::memory_order_relaxed)});
   }
   if (line_.empty()) return;
-  Count(line_.front());
-  size_ += open_in_line_ - 1;
+  Count(line_.begin()->second);
+  size_ += line_.size() - 1;
 }
 
 void OpenReaders::Count(const Began& reader) {

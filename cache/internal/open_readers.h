@@ -10,9 +10,12 @@
 // write and then look, in the one order that all such accesses have (seq_cst):
 // the reader takes a place and looks at the number, the round raises the number
 // and looks at the places. It is the same with closing, and with what waits for
-// it. So a reader costs two atomic writes to its place, and no other. (This is
-// epoch-based reclamation: K. Fraser, Practical lock-freedom, 2004, with an
+// it. So of what a reader writes, all to its place, two writes are such. (This
+// is epoch-based reclamation: K. Fraser, Practical lock-freedom, 2004, with an
 // epoch for each round.)
+//
+// What a round takes out of sight waits for the readers from before it. Only
+// these look whether something waits when they close.
 //
 // There are places for some tens of readers. More of them stand in a line, and
 // come and go under the lock.
@@ -23,9 +26,9 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <limits>
 
+#include "absl/container/btree_map.h"
 #include "polyref/cache/internal/floors.h"
 
 namespace polyref::cache_internal {
@@ -61,11 +64,12 @@ class OpenReaders {
   Reader TryOpen(const std::atomic<Sequence>& now, Tick time);
 
   // Closes a reader that has a place; false if it has none. `something_waits`
-  // becomes whether something may have waited for that: the caller is to begin
-  // a round then, and see.
+  // becomes whether something may have waited for it: the caller is to begin a
+  // round then, and see.
   bool TryClose(const Reader& reader, bool& something_waits);
 
-  // ---- One thread at a time. Cost: O(1), amortized; to look, O(places). ----
+  // ---- One thread at a time. Cost: that of a map of the line; to look,
+  // O(places). ----
 
   // Between these two no reader opens, though some may close. Looks.
   void BeginRound();
@@ -75,9 +79,11 @@ class OpenReaders {
   Reader Add(Sequence snapshot, Tick time);
   void Remove(const Reader& reader);
 
-  // That something waits for readers to close, or nothing any more. If it is
-  // news that something does, looks.
-  void SetWaiting(bool something_waits);
+  // Something waits for the readers from before this round to close. Looks, if
+  // nothing of this round did yet.
+  void SetWaiting();
+  // Nothing waits, of whatever round.
+  void ClearWaiting() { waiting_.store(0); }
 
   // Looks who is still open.
   void Look();
@@ -87,6 +93,8 @@ class OpenReaders {
 
   // What follows is as it was at the last look.
 
+  // Readers in the line; always up to date.
+  size_t line_length() const { return line_.size(); }
   // This round.
   Round current() const { return round() | 1; }
   // Rounds before this one have no reader from before them.
@@ -115,7 +123,6 @@ class OpenReaders {
     Round began = 0;
     Sequence snapshot = 0;
     Tick time = 0;
-    bool open = true;  // in the line
   };
 
   Round round() const { return round_.load(std::memory_order_relaxed); }
@@ -127,14 +134,12 @@ class OpenReaders {
                Tick time);
   void Count(const Began& reader);
 
-  std::atomic<Round> round_{2};  // odd while one is under way
-  std::atomic<bool> something_waits_{false};
-  std::atomic<size_t> used_{0};  // places ever taken are before this one
+  std::atomic<Round> round_{2};    // odd while one is under way
+  std::atomic<Round> waiting_{0};  // the last one of which something waits
+  std::atomic<size_t> used_{0};    // places ever taken are before this one
   std::array<Place, kPlaces> places_;
 
-  std::deque<Began> line_;  // in the order of their numbers; the first is open
-  uint64_t first_number_ = 0;
-  size_t open_in_line_ = 0;
+  absl::btree_map<uint64_t, Began> line_;  // by number, in order of beginning
   int64_t opened_in_line_ = 0;
 
   // By the last look. Of the parts of `oldest_` each is the least there is.
@@ -175,8 +180,9 @@ inline OpenReaders::Reader OpenReaders::Enter(size_t number, Round began,
 
 inline bool OpenReaders::TryClose(const Reader& reader, bool& something_waits) {
   if (reader.place == nullptr) return false;
+  const Round began = reader.place->began.load(std::memory_order_relaxed);
   reader.place->began.store(Place::kFree);
-  something_waits = something_waits_.load();
+  something_waits = waiting_.load() > began;
   return true;
 }
 

@@ -60,20 +60,22 @@ class ReadIndex {
 
   class Slots;
 
-  // Returns the array that this has put out of use, or null. hash_of(entry) is
-  // the hash of any entry that is here.
+  // Makes room for one more entry. Returns the array that this has put out of
+  // use, or null. hash_of(entry) is the hash of any entry that is here.
   template <typename HashOf>
-  [[nodiscard]] std::unique_ptr<Slots> Insert(size_t hash, E* entry,
-                                              HashOf&& hash_of) {
-    std::unique_ptr<Slots> old;
+  [[nodiscard]] std::unique_ptr<Slots> MakeRoom(HashOf&& hash_of) {
     if (current_ == nullptr || (current_->used + 1) * 4 > current_->size() * 3)
-      old = Fit(hash_of);
-    ++count_;
-    Place(*current_, hash, entry);
-    return old;
+      return Fit(hash_of);
+    return nullptr;
   }
 
-  // Returns what Insert does. Ends the program if there is no memory to have
+  // REQUIRES: room was made for it.
+  void Insert(size_t hash, E* entry) noexcept {
+    ++count_;
+    Place(*current_, hash, entry);
+  }
+
+  // Returns what MakeRoom does. Ends the program if there is no memory to have
   // less of it. REQUIRES: the entry is here.
   template <typename HashOf>
   [[nodiscard]] std::unique_ptr<Slots> Erase(size_t hash, const E* entry,

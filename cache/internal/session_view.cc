@@ -11,12 +11,17 @@ using State = IdentityMap::State;
 
 SessionView::SessionView(CacheState& cache) : SessionView(cache, cache.Now()) {}
 
-SessionView::SessionView(CacheState& cache, Tick time)
+SessionView::SessionView(CacheState& cache, Tick time,
+                         const IdentityMap::Reader& reader)
     : cache_(cache),
-      reader_(cache.map.OpenReader(time)),
+      reader_(reader),
       snapshot_(reader_.snapshot),
       time_(time),
-      pools_(cache.map.pools()) {
+      pools_(cache.map.pools()) {}
+
+SessionView::SessionView(CacheState& cache, Tick time)
+    : SessionView(cache, time, cache.map.OpenReader(time)) {
+  // If it fails from here on, the reader is closed.
   types_.reserve(cache.schema.types().size());
   for (const ContentType& type : cache.schema.types()) {
     types_.push_back({.type = &type,
@@ -66,11 +71,11 @@ void SessionView::CheckAllReads() {
 }
 
 void SessionView::SumReads() {
-  for (const ContentType& type : cache_.schema.types()) {
-    const ReadCounts::Counts counts = std::exchange(view(type.id()).reads, {});
+  for (TypeView& view : types_) {
+    const ReadCounts::Counts counts = std::exchange(view.reads, {});
     for (size_t state = 0; state < counts.size(); ++state) {
       if (counts[state] > 0)
-        cache_.reads.Add(reader_, type.id(), static_cast<State>(state),
+        cache_.reads.Add(reader_, view.type->id(), static_cast<State>(state),
                          counts[state]);
     }
   }

@@ -260,6 +260,8 @@ class SessionView {
 
  private:
   SessionView(CacheState& cache, Tick time);
+  // Takes over the reader.
+  SessionView(CacheState& cache, Tick time, const IdentityMap::Reader& reader);
 
   using Layer = SessionLayer;
 

@@ -173,6 +173,12 @@ void TypeLoad::GiveUp(std::span<const uint32_t> ordinals,
   }
 }
 
+void TypeLoad::Abandon() {
+  map_.mutex().AssertHeld();
+  for (size_t ordinal = 0; ordinal < keys_.size(); ++ordinal)
+    map_.ReleaseLease(type_.id(), keys_[ordinal], holder_);
+}
+
 bool TypeLoad::ServeStale(uint32_t ordinal, const ObjectKey& key) {
   map_.mutex().AssertHeld();
   if (sums_.stale_if_error == 0) return false;

@@ -87,6 +87,8 @@ class TypeLoad {
   };
   Absorbed AbsorbListRow(ObjectPtr row);
 
+  // An exception has ended the round: what it has leased is free again.
+  void Abandon();
   // The round is over: nothing of it is under way.
   void End() { session_.cache().flights.erase(holder_); }
 

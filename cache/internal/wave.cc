@@ -96,6 +96,21 @@ class Round {
         loads_(loads),
         wave_(wave),
         flight_(std::make_shared<Flight>()) {}
+  Round(const Round&) = delete;
+  Round& operator=(const Round&) = delete;
+
+  // An exception may have ended it, of a clock, an executor, or a source that
+  // is asked for its limits: others must not find it under way, nor wait for
+  // it.
+  ~Round() {
+    if (is_under_way_) {
+      const MutexLock lock(map_.mutex());
+      for (const auto& load : loads_.types) load->Abandon();
+      End();
+    }
+    if (!is_decided_) Decide();
+    if (!has_landed_) Land();
+  }
 
   // Returns whether another round is needed.
   bool Run(WaveReport& report) {
@@ -110,7 +125,7 @@ class Round {
     if (calls) {
       patience = Load();
     } else {
-      flight_->Decide();
+      Decide();
     }
     const Tick answered = cache_.Now();
     {
@@ -118,8 +133,9 @@ class Round {
       for (const auto& load : loads_.types) load->set_answered(answered);
       Absorb(patience);
       End();
+      map_.EvictToFit();
     }
-    flight_->Land();
+    Land();
     if (calls) Report(report);
     return TakeJoined();
   }
@@ -127,6 +143,7 @@ class Round {
  private:
   void Start(Tick now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(map_.mutex()) {
     began_ = map_.BeginLoad();
+    is_under_way_ = true;
     for (const auto& load : loads_.types) load->Start(flight_, began_, now);
     for (const auto& load : loads_.lists) {
       load->Start(flight_, began_);
@@ -205,7 +222,7 @@ class Round {
     const Executor* executor = cache_.options.executor;
     if (executor == nullptr || executor->IsOwnThread() ||
         !session_.patience().is_limited()) {
-      flight_->Decide();
+      Decide();
       CallSource(cache_.source, *flight_, std::move(wave), states);
     } else {
       // Not owned by its own call: the task below owns the flight.
@@ -214,7 +231,7 @@ class Round {
                           states = std::move(states)]() mutable {
         CallSource(source, *flight, std::move(wave), states);
       });
-      flight_->Decide();
+      Decide();
       cache_.RunInBackground([flight = flight_] { flight->MakeCall(); });
     }
     return latch->Wait(session_.patience());
@@ -252,12 +269,22 @@ class Round {
       part->load->GiveUp(part->ordinals, patience, part->report);
   }
 
+  void Decide() {
+    is_decided_ = true;
+    flight_->Decide();
+  }
+  void Land() {
+    has_landed_ = true;
+    flight_->Land();
+  }
+
+  // Nothing of the round is under way any more.
   void End() ABSL_EXCLUSIVE_LOCKS_REQUIRED(map_.mutex()) {
+    is_under_way_ = false;
     for (const auto& load : loads_.types) load->End();
     for (const auto& load : row_loads_) load->End();
     for (const auto& load : loads_.lists) load->End();
     map_.EndLoad(began_);
-    map_.EvictToFit();
   }
 
   void Report(WaveReport& report) {
@@ -345,6 +372,9 @@ class Round {
   WaveLoads& loads_;
   const int64_t wave_;
   const std::shared_ptr<Flight> flight_;
+  bool is_under_way_ = false;
+  bool is_decided_ = false;
+  bool has_landed_ = false;
   Sequence began_ = 0;
   absl::Time start_;
   std::vector<std::unique_ptr<TypeLoad>> row_loads_;

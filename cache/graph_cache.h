@@ -77,8 +77,9 @@ class GraphCache {
   //
   // Any thread. Cost in memory: a hash lookup and two atomic writes, with its
   // end, that meet no other thread's; no allocation. The lock is taken only if
-  // something is being changed just then, if something was replaced since it
-  // began and waits for its end, or if 64 others, or sessions, are open.
+  // something is being changed just then, if something was replaced or taken
+  // away since it began and waits for its end, or if 64 others, or sessions,
+  // are open.
   template <typename T>
   Held<T> Get(const ObjectKey& key) {
     return Held<T>([&] { return HoldObject(TypeTagOf<T>(), key); });

@@ -55,12 +55,13 @@ void Hold::Load(CacheState& cache, const ContentType& type,
 }
 
 void Hold::Close() {
+  CacheState& cache = *std::exchange(cache_, nullptr);
   if (session_ == nullptr) {
-    cache_->map.CloseReader(reader_);
+    cache.map.CloseReader(reader_);
   } else {
     delete std::exchange(session_, nullptr);
   }
-  RenewWhatIsDue(*std::exchange(cache_, nullptr));
+  RenewWhatIsDue(cache);
 }
 
 }  // namespace polyref::cache_internal

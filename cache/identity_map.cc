@@ -116,7 +116,10 @@ IdentityMap::~IdentityMap() {
 
 IdentityMap::Reader IdentityMap::OpenInLine(Tick time) {
   const MutexLock lock(mutex_);
-  return readers_.Add(now(), time);
+  const Reader reader = readers_.Add(now(), time);
+  // A round may have waited for the place that it had for a moment.
+  Reclaim();
+  return reader;
 }
 
 void IdentityMap::CloseInRound(const Reader& reader) {

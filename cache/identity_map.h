@@ -118,8 +118,8 @@ class IdentityMap {
   using Reader = OpenReaders::Reader;
   // From here until CloseReader(the result), what can be found as of
   // its snapshot or later stays alive. `time` is when the reader begins. They
-  // take the lock only if somebody holds it, if something waits to be freed, or
-  // if very many readers are open.
+  // take the lock only if somebody holds it, if something waits for a reader
+  // that began when it did, or if very many readers are open.
   Reader OpenReader(Tick time = 0) ABSL_LOCKS_EXCLUDED(mutex_) {
     const Reader reader = readers_.TryOpen(now_, time);
     return reader.place != nullptr ? reader : OpenInLine(time);
@@ -486,9 +486,9 @@ class IdentityMap {
   void FreeEntry(Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void FreeVersion(TypeTable& table, Entry& entry, Version* version)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void Discard(Memory memory) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Discard(Memory memory) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Frees what no reader needs any more.
-  void Reclaim() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Reclaim() noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Destroys some entries below the floor. Cost: O(1).
   void Sweep(TypeTable& table) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 

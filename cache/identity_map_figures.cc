@@ -93,6 +93,9 @@ void IdentityMap::CheckInvariants() const {
     });
     POLYREF_CHECK(walk.counts == table->counts, name);
     POLYREF_CHECK(walk.unlinked == table->unlinked_count, name);
+    POLYREF_CHECK(walk.unlinked + table->entries->linked_count() ==
+                      table->entries->size(),
+                  name);
     POLYREF_CHECK(walk.charged == table->sums.bytes, name);
     {
       const ReaderLock lock(table->floors_mutex);

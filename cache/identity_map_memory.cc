@@ -105,7 +105,7 @@ void IdentityMap::RetireEntry(Entry& entry) {
   Retire(entry, nullptr);
 }
 
-void IdentityMap::Reclaim() {
+void IdentityMap::Reclaim() noexcept {
   // What it frees may let go of more: that is for the loop, however deep.
   if (is_reclaiming_) return;
   is_reclaiming_ = true;
@@ -182,7 +182,7 @@ void IdentityMap::FreeVersion(TypeTable& table, Entry& entry,
       Memory(version, [](void* v) { delete static_cast<LaterVersion*>(v); }));
 }
 
-void IdentityMap::Discard(Memory memory) {
+void IdentityMap::Discard(Memory memory) noexcept {
   if (has_readers()) readers_.SetWaiting();
   if (!has_readers()) return;
   discarded_.emplace_back(readers_.current(), std::move(memory));

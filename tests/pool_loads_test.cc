@@ -5,6 +5,7 @@
 #include <functional>
 #include <future>
 #include <latch>
+#include <stdexcept>
 #include <stop_token>
 #include <string>
 #include <thread>
@@ -33,6 +34,7 @@ using ::testing::ElementsAre;
 class CountingExecutor : public Executor {
  public:
   void Run(Task task) override {
+    if (refuses_) throw std::runtime_error("no thread");
     pool_.Run(std::move(task));
     ++given_;
     given_.notify_all();
@@ -40,10 +42,12 @@ class CountingExecutor : public Executor {
   bool IsOwnThread() const override { return pool_.IsOwnThread(); }
 
   ThreadPool& pool() { return pool_; }
+  void Refuse(bool refuses) { refuses_ = refuses; }
   // Waits for the first task, which is queued by then.
   void AwaitTask() { given_.wait(0); }
 
  private:
+  bool refuses_ = false;
   std::atomic<int> given_ = 0;
   ThreadPool pool_{1};
 };
@@ -100,6 +104,19 @@ TEST_F(PoolLoadsTest, ATaskMakesItsCallsItself) {
   EXPECT_EQ(OnPool([&] { return FetchAnew(Ref<Book>(2)); }).get(), "Ben");
   EXPECT_EQ(OnPool([&] { return FetchBooksAnew(1); }).get(), "1 4");
   EXPECT_EQ(source_.calls(), 3);
+}
+
+TEST_F(PoolLoadsTest, AnExecutorThatTakesNoTaskEndsThatReadOnly) {
+  const std::vector<Line> lines = {{.writer = Ref<Writer>(1)}};
+  executor_.Refuse(true);
+  {
+    Session session = cache_.NewSession();
+    EXPECT_THROW(Fetch(session, lines, {"writer"}, InTime()),
+                 std::runtime_error);
+  }
+  executor_.Refuse(false);
+  EXPECT_EQ(FetchAnew(Ref<Writer>(1)), "Ada");
+  EXPECT_EQ(source_.calls(), 1);
 }
 
 // The call itself is a task then.

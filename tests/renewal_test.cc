@@ -3,6 +3,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
@@ -94,6 +95,28 @@ TEST_F(RenewalTest, ItsFailureIsForThoseWhoJoined) {
   EXPECT_EQ(source_.calls(), 2);
   EXPECT_EQ(ReadAnew(Ref<Writer>(1)), "Ann");
   EXPECT_EQ(source_.calls(), 3);
+}
+
+// ---- Exceptions. ----
+
+class UnaskedRenewalTest : protected OwnsClock, public GatedTest {
+ protected:
+  UnaskedRenewalTest()
+      : GatedTest({.type_defaults = {.time_to_live = 10 * kMinute,
+                                     .refresh_ahead = 2 * kMinute},
+                   .clock = clock_.function()}) {}
+};
+
+// It is the end of a session that renews.
+TEST_F(UnaskedRenewalTest, AnExceptionLeavesItToTheNextReader) {
+  EXPECT_EQ(ReadAnew(Ref<Writer>(1)), "Ada");
+  clock_.Advance(9 * kMinute);
+  source_.BeforeNextCall([] { throw std::runtime_error("no limits"); });
+  EXPECT_EQ(ReadAnew(Ref<Writer>(1)), "Ada");
+  EXPECT_EQ(source_.calls(), 1);
+  clock_.Advance(kMinute);
+  EXPECT_EQ(ReadAnew(Ref<Writer>(1)), "Ada");
+  EXPECT_EQ(source_.calls(), 2);
 }
 
 // ---- Stale if error. ----

@@ -288,6 +288,18 @@ TEST_F(SqliteSourceTest, AnyNumberOfTextsIsSelected) {
   EXPECT_EQ(source->stats().compiled, 201);
 }
 
+TEST_F(SqliteSourceTest, LongTextIsNotKept) {
+  CreateTables();
+  AddUsers(2);
+  const auto source = Open();
+  std::string ids = "WHERE id IN (1";
+  while (ids.size() < 5000) absl::StrAppend(&ids, ",", ids.size());
+  ids += ")";
+  for (int i = 0; i < 2; ++i)
+    EXPECT_THAT(*source->Select<User>(ids), SizeIs(1));
+  EXPECT_EQ(source->stats().compiled, 2);
+}
+
 // A statement that is kept reads from no row on, and leaves no snapshot.
 TEST_F(SqliteSourceTest, SelectThatFailedIsAskedAgainFromTheStart) {
   CreateTables();

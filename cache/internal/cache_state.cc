@@ -90,20 +90,23 @@ void CacheState::RunInBackground(Executor::Task task) {
     const MutexLock lock(mutex_);
     ++background_;
   }
-  const auto end = [this] {
+  const auto end = [](CacheState* cache) {
     // Notified under the lock: the cache may go as soon as it sees the count.
-    const MutexLock lock(mutex_);
-    if (--background_ == 0) background_done_.notify_all();
+    const MutexLock lock(cache->mutex_);
+    if (--cache->background_ == 0) cache->background_done_.notify_all();
   };
-  try {
-    options.executor->Run([task = std::move(task), end]() mutable {
+  // Counted until it has run, or will not; then nothing of it is left.
+  struct Counted {
+    void operator()() {
       task();
-      end();
-    });
-  } catch (...) {
-    end();
-    throw;
-  }
+      task = nullptr;
+      count.reset();
+    }
+    std::unique_ptr<CacheState, decltype(end)> count;
+    Executor::Task task;
+  };
+  options.executor->Run(Counted{
+      std::unique_ptr<CacheState, decltype(end)>(this, end), std::move(task)});
 }
 
 void CacheState::AwaitBackground() {

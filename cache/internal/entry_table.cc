@@ -120,8 +120,15 @@ class KeyedTable final : public EntryTable {
 
   void Unlink(Entry& entry) override {
     const size_t hash = HashOf(entry);
-    Drop(ShardOf(hash).Erase(hash, &Keyed(entry), HashOfEntry));
+    auto slots = ShardOf(hash).Erase(hash, &Keyed(entry), HashOfEntry);
     EntryPool::SetTag(&entry, TagOf(type_) | kHidden);
+    Drop(std::move(slots));
+  }
+
+  size_t linked_count() const override {
+    size_t count = 0;
+    for (const Readable& shard : shards_) count += shard.size();
+    return count;
   }
 
   uint64_t HintTo(const Entry& entry) const override {

@@ -24,7 +24,8 @@ namespace polyref::cache_internal {
 class EntryTable {
  public:
   virtual ~EntryTable() = default;
-  // Takes what a change puts out of use, and readers may still look at.
+  // Takes what a change puts out of use, and readers may still look at; does
+  // not throw.
   using Discard = std::function<void(Memory)>;
   // Borrows the pools.
   static std::unique_ptr<EntryTable> Make(const ContentType& type,
@@ -50,6 +51,9 @@ class EntryTable {
   // Frees the entry, but not its versions. REQUIRES: it is not linked, and no
   // reader is open that may have found it.
   virtual void Free(Entry& entry) = 0;
+
+  // Entries that are linked. Cost: O(1), of some tens.
+  virtual size_t linked_count() const = 0;
 
   // What leads back to the entry, by FindAt. Any thread.
   virtual uint64_t HintTo(const Entry& entry) const = 0;

@@ -70,6 +70,11 @@ class Flight {
   absl::Status AwaitDecision(const Patience& patience) {
     return decided_.Wait(patience);
   }
+  // Nobody is to make it any more.
+  void DropCall() {
+    const MutexLock lock(mutex_);
+    call_ = nullptr;
+  }
   // Makes the call, unless it was made.
   void MakeCall() {
     Executor::Task call;

@@ -13,7 +13,9 @@ namespace {
 
 using Due = std::vector<std::pair<ContentTypeId, ObjectKey>>;
 
-void Renew(CacheState& cache, const Due& due) {
+// Nobody waits for it: what fails, also by an exception, is loaded by who reads
+// it when its time is over.
+void Renew(CacheState& cache, const Due& due) noexcept try {
   SessionView session(cache);
   std::vector<std::unique_ptr<TypeLoad>> loads(cache.types.size());
   const uint64_t run = cache.NextRun();
@@ -29,11 +31,12 @@ void Renew(CacheState& cache, const Due& due) {
   for (auto& load : loads)
     if (load != nullptr) wave.types.push_back(std::move(load));
   RunWave(session, wave);
+} catch (...) {
 }
 
 }  // namespace
 
-void RenewAll(CacheState& cache) {
+void RenewAll(CacheState& cache) noexcept try {
   // Taken now: while a task waits, others need not hand in another one.
   Due due = cache.map.TakeRenewals();
   if (due.empty()) return;
@@ -43,6 +46,8 @@ void RenewAll(CacheState& cache) {
     cache.RunInBackground(
         [&cache, due = std::move(due)] { Renew(cache, due); });
   }
+} catch (...) {
+  // An executor that takes no task: as above.
 }
 
 }  // namespace polyref::cache_internal

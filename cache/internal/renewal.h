@@ -6,7 +6,7 @@
 
 namespace polyref::cache_internal {
 
-void RenewAll(CacheState& cache);
+void RenewAll(CacheState& cache) noexcept;
 
 // Loads all that readers have asked to renew, in one wave; on the executor if
 // there is one, else now.

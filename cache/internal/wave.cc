@@ -108,8 +108,10 @@ class Round {
       for (const auto& load : loads_.types) load->Abandon();
       End();
     }
+    if (has_landed_) return;
+    flight_->DropCall();
     if (!is_decided_) Decide();
-    if (!has_landed_) Land();
+    Land();
   }
 
   // Returns whether another round is needed.

@@ -68,9 +68,13 @@ class CompiledStatement {
 };
 
 // Compiled statements that will be used again, by their text. In place of an
-// order of eviction there is a bound, at which all are let go.
+// order of eviction there is a bound, at which all are let go. A long text is
+// one with values in it, as a rule, and would take much room: it is not kept
+// beyond the next one.
 class KeptStatements {
  public:
+  static constexpr size_t kLong = 4096;  // bytes of text
+
   explicit KeptStatements(size_t most) : most_(most) {}
 
   // The statement of that text; what `compile` returns if it is not there.
@@ -81,6 +85,10 @@ class KeptStatements {
       return &found->second;
     absl::StatusOr<CompiledStatement> statement = compile(sql);
     if (!statement.ok()) return statement.status();
+    if (sql.size() > kLong) {
+      long_ = *std::move(statement);
+      return &long_;
+    }
     if (statements_.size() == most_) statements_.clear();
     return &statements_.emplace(std::move(sql), *std::move(statement))
                 .first->second;
@@ -89,6 +97,7 @@ class KeptStatements {
  private:
   const size_t most_;
   absl::flat_hash_map<std::string, CompiledStatement> statements_;
+  CompiledStatement long_;
 };
 
 // Ends the run of a statement with the scope, however that is left.

@@ -61,11 +61,12 @@ ContentType& Schema::Add(std::string name, TypeTag tag) {
   type.table_ = name;
   std::replace(type.table_.begin(), type.table_.end(), '.', '_');
   type.name_ = std::move(name);
+  type_names_ += Cat(type_names_.empty() ? "" : ", ", type.name_);
   by_name_.try_emplace(type.name_, type.id_);
   const bool first = classes_.insert(tag).second;
   const size_t number = NumberOf(*tag);
-  by_class_.resize(std::max(by_class_.size(), number + 1));
-  by_class_[number] = first ? &type : nullptr;
+  by_class_.resize(std::max(by_class_.size(), number + 1), kNowhere);
+  by_class_[number] = first ? types_.size() - 1 : kNowhere;
   return type;
 }
 
@@ -228,12 +229,6 @@ std::vector<ContentTypeId> Schema::AdmissibleTypes(
     ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
   }
   return ids;
-}
-
-std::string Schema::TypeNames() const {
-  return absl::StrJoin(
-      types_, ", ",
-      [](std::string* out, const ContentType& type) { *out += type.name(); });
 }
 
 }  // namespace polyref

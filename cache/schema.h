@@ -36,6 +36,7 @@
 #include <cstddef>
 #include <deque>
 #include <functional>
+#include <limits>
 #include <map>
 #include <optional>
 #include <string>
@@ -110,9 +111,14 @@ class Schema {
   // The type of that C++ class, or null; null also if several types share it:
   // then only generic references, which name the type, can tell them apart.
   const ContentType* Find(TypeTag tag) const {
+    const size_t position = PositionOf(tag);
+    return position < types_.size() ? &types_[position] : nullptr;
+  }
+  // The position of that type, or one that is none. Cost: three loads.
+  size_t PositionOf(TypeTag tag) const {
     const size_t number =
         tag == nullptr ? 0 : tag->number.load(std::memory_order_relaxed);
-    return number < by_class_.size() ? by_class_[number] : nullptr;
+    return number < by_class_.size() ? by_class_[number] : kNowhere;
   }
   template <typename T>
   const ContentType* Find() const {
@@ -163,9 +169,11 @@ class Schema {
   }
 
   // The names of all types for messages, in the order of definition.
-  std::string TypeNames() const;
+  const std::string& TypeNames() const { return type_names_; }
 
  private:
+  static constexpr size_t kNowhere = std::numeric_limits<size_t>::max();
+
   ContentType& Add(std::string name, TypeTag tag);
   // What is wrong with the version of a type.
   static void CheckVersion(const ContentType& type,
@@ -178,10 +186,12 @@ class Schema {
 
   // A deque: descriptions keep their address while types are added.
   std::deque<ContentType> types_;
+  std::string type_names_;
   std::map<std::string, ContentTypeId, std::less<>> by_name_;
   absl::flat_hash_set<TypeTag> classes_;
-  // By the number of the class; null for one that several types share.
-  std::vector<const ContentType*> by_class_;
+  // By the number of the class: the position of its type; kNowhere for one that
+  // several types share.
+  std::vector<size_t> by_class_;
 };
 
 // What a definition may say beside the defaults.

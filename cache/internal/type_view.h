@@ -64,12 +64,13 @@ struct TypeViews {
   TypeView* types;
   size_t count;
 
-  const void* ReadAtOnce(TypeTag tag, const AnyRef& ref) const {
-    const ContentType* const type = schema->Find(tag);
-    if (type == nullptr) return nullptr;
-    return types[static_cast<size_t>(type->id())].ReadAtOnce(ref.hint());
+  ABSL_ATTRIBUTE_ALWAYS_INLINE const void* ReadAtOnce(TypeTag tag,
+                                                      const AnyRef& ref) const {
+    const size_t position = schema->PositionOf(tag);
+    return position < count ? types[position].ReadAtOnce(ref.hint()) : nullptr;
   }
-  const void* ReadAtOnce(TypeTag tag, const GenericRef& ref) const {
+  ABSL_ATTRIBUTE_ALWAYS_INLINE const void* ReadAtOnce(
+      TypeTag tag, const GenericRef& ref) const {
     TypeView* const view = Find(ref.content_type());
     if (view == nullptr || view->tag != tag) return nullptr;
     return view->ReadAtOnce(ref.hint());

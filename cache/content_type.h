@@ -23,6 +23,7 @@
 #include "absl/status/statusor.h"
 #include "polyref/cache/field.h"
 #include "polyref/cache/generic_ref.h"
+#include "polyref/cache/many.h"
 #include "polyref/cache/object_key.h"
 
 namespace polyref {
@@ -132,6 +133,12 @@ struct ListRelation {
   TypeTag member = nullptr;
   // The declared order: names of fields of the members, "-name" for descending.
   std::vector<std::string> order_by;
+
+  // REQUIRES: `object` is of the type that has this list.
+  const cache_internal::AnyMany& many(const void* object) const {
+    return *reinterpret_cast<const cache_internal::AnyMany*>(
+        static_cast<const char*>(object) + offset);
+  }
 };
 
 // An index over plain members, kept for all objects in memory.

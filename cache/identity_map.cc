@@ -20,7 +20,8 @@
 // and is no write: it makes visible what was true since the gap opened.
 //
 // A write that replaces or takes away something of a type ends the type's epoch
-// (type_epoch.h) before anything else; what fills a gap does not. Who reads by
+// (type_epoch.h) before anything else; what fills a gap does not, unless it is
+// a child of a list that readers share (shared_lists.h). Who reads by
 // the epoch alone notes no use, so that eviction, which lets uses expire, ends
 // those of all types, too: a session finds that out at its next prefetch.
 //
@@ -85,11 +86,13 @@ IdentityMap::IdentityMap(const Schema& schema, Options options)
       policy_wants_reads_(policy_->wants_reads()),
       empty_policy_bytes_(policy_->own_bytes()) {
   for (const ContentType& type : schema.types()) {
-    tables_.push_back(std::make_unique<TypeTable>(schema, type, pools_,
-                                                  [this](Memory memory) {
-                                                    mutex_.AssertHeld();
-                                                    Discard(std::move(memory));
-                                                  }));
+    tables_.push_back(std::make_unique<TypeTable>(
+        schema, type, pools_,
+        [this](Memory memory) {
+          mutex_.AssertHeld();
+          Discard(std::move(memory));
+        },
+        shared_bytes_));
   }
 }
 
@@ -177,14 +180,6 @@ const std::atomic<Sequence>& IdentityMap::top_floor(ContentTypeId type) const {
   return table(type).top_floor;
 }
 
-Epoch IdentityMap::EpochAt(ContentTypeId type, Sequence as_of) const {
-  return table(type).epoch.At(as_of);
-}
-
-bool IdentityMap::CountReader(ContentTypeId type) const {
-  return table(type).epoch.CountReader();
-}
-
 void IdentityMap::AskForRenewal(ContentTypeId type, const ObjectKey& key,
                                 const Version& version) const {
   if (version.renewal_asked.load(std::memory_order_relaxed) ||
@@ -206,6 +201,10 @@ bool IdentityMap::IsLoaded(ContentTypeId type, const ObjectKey& key,
   const TypeTable& table = this->table(type);
   return ViewOf(Current(table, table.entries->Find(key)), time).state ==
          State::kLoaded;
+}
+
+const TypeEpoch& IdentityMap::epoch(ContentTypeId type) const {
+  return table(type).epoch;
 }
 
 const TypeIndexes& IdentityMap::indexes(ContentTypeId type) const {
@@ -649,8 +648,10 @@ Entry& IdentityMap::Fill(TypeTable& table, const ObjectKey& key, Entry* known,
                          void* object, Tick expires) {
   const State state = object == nullptr ? State::kMissing : State::kLoaded;
   Entry& entry = known != nullptr ? *known : table.entries->Link(key);
-  if (object != nullptr)
-    table.indexes.Add(object, table.entries->HintTo(entry));
+  const bool changes_list =
+      object != nullptr &&
+      table.indexes.Add(object, table.entries->HintTo(entry));
+  if (changes_list) table.Touch(write());
   const Version* gap = Current(table, &entry);
   POLYREF_CHECK(gap == nullptr || gap->state == State::kUnknown,
                 "filled what is known");
@@ -668,6 +669,7 @@ Entry& IdentityMap::Fill(TypeTable& table, const ObjectKey& key, Entry* known,
   table.indexes.Know(key, since);
   Charge(table, entry);
   Sweep(table);
+  if (changes_list) Publish();
   return entry;
 }
 

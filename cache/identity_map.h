@@ -161,11 +161,8 @@ class IdentityMap {
   bool may_be_read_by_hint() const { return !policy_wants_reads_; }
   // The last write that invalidated the whole type. Any thread.
   const std::atomic<Sequence>& top_floor(ContentTypeId type) const;
-  // The epoch of the type for readers as of that write; kNoEpoch if it has been
-  // written to since. REQUIRES: as Find. Any thread.
-  Epoch EpochAt(ContentTypeId type, Sequence as_of) const;
-  // A reader begins to read the type; see TypeEpoch. Any thread.
-  bool CountReader(ContentTypeId type) const;
+  // The epochs of the type, for those who read it. Any thread.
+  const TypeEpoch& epoch(ContentTypeId type) const;
   const TypeRules& rules(ContentTypeId type) const {
     return options_.rules[static_cast<size_t>(type)];
   }
@@ -500,6 +497,7 @@ class IdentityMap {
   static int64_t BytesOf(const TypeTable& table, const Entry& entry,
                          const Version& version);
   void EvictEntry(Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void EndEpochs() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void TrimCoverage() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void CountCoverage(TypeTable& table) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
@@ -531,6 +529,7 @@ class IdentityMap {
   const int64_t empty_policy_bytes_;  // what it takes with no entry
   int64_t pinned_bytes_ = 0;  // of entries that the policy does not know
   int64_t coverage_bytes_ = 0;
+  std::atomic<int64_t> shared_bytes_{0};  // of lists that readers share
   int64_t in_use_bytes_ = 0;
   int64_t over_budget_count_ = 0;
   uint64_t random_ = 0x9E3779B97F4A7C15;

@@ -246,11 +246,14 @@ void IdentityMap::Uncharge(TypeTable& table, Entry& entry) {
 
 int64_t IdentityMap::resident_bytes() const {
   return policy_->charged_bytes() + policy_->own_bytes() - empty_policy_bytes_ +
-         pinned_bytes_ + coverage_bytes_;
+         pinned_bytes_ + coverage_bytes_ +
+         shared_bytes_.load(std::memory_order_relaxed);
 }
 
 void IdentityMap::EvictToFit() {
   if (resident_bytes() <= options_.capacity_bytes) return;
+  // What readers share costs less to have again than an object.
+  if (shared_bytes_.load(std::memory_order_relaxed) > 0) EndEpochs();
   TrimCoverage();
   bool evicted = false;
   const auto hash_of = [this](const EvictionNode& node) {
@@ -268,9 +271,13 @@ void IdentityMap::EvictToFit() {
   }
   if (!evicted) return;
   // The policy took uses away of what it spared, and wants to see new ones.
-  for (const auto& table : tables_) table->epoch.BeginWith(write());
-  Publish();
+  EndEpochs();
   if (!has_readers()) Reclaim();
+}
+
+void IdentityMap::EndEpochs() {
+  for (const auto& table : tables_) table->EndEpoch(write());
+  Publish();
 }
 
 void IdentityMap::EvictEntry(Entry& entry) {

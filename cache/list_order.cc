@@ -115,6 +115,11 @@ std::weak_ordering ListOrder::Compare(const Place& a, const Place& b) const {
   return polyref::Compare(ScalarOf(a.key_), ScalarOf(b.key_));
 }
 
+void ListOrder::Sort(std::span<const void*> objects) const {
+  std::sort(objects.begin(), objects.end(),
+            [this](const void* a, const void* b) { return Compare(a, b) < 0; });
+}
+
 ListOrder::Place ListOrder::PlaceOf(const void* object) const {
   Place place;
   for (const Term& term : terms_) {

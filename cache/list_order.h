@@ -81,6 +81,8 @@ class ListOrder {
   std::weak_ordering Compare(const void* object, const Place& place) const;
   std::weak_ordering Compare(const Place& a, const Place& b) const;
   Place PlaceOf(const void* object) const;
+  // Of objects that compare equal any may come first.
+  void Sort(std::span<const void*> objects) const;
 
   // Whether both put the same objects in the same order.
   friend bool operator==(const ListOrder& a, const ListOrder& b) {

@@ -65,8 +65,9 @@ ContentType& Schema::Add(std::string name, TypeTag tag) {
   by_name_.try_emplace(type.name_, type.id_);
   const bool first = classes_.insert(tag).second;
   const size_t number = NumberOf(*tag);
-  by_class_.resize(std::max(by_class_.size(), number + 1), kNowhere);
-  by_class_[number] = first ? types_.size() - 1 : kNowhere;
+  by_class_.resize(std::max(by_class_.size(), number + 1));
+  by_class_[number] =
+      first ? OneOfClass{&type, types_.size() - 1} : OneOfClass();
   return type;
 }
 

@@ -110,16 +110,9 @@ class Schema {
   const ContentType* Find(std::string_view name) const;
   // The type of that C++ class, or null; null also if several types share it:
   // then only generic references, which name the type, can tell them apart.
-  const ContentType* Find(TypeTag tag) const {
-    const size_t position = PositionOf(tag);
-    return position < types_.size() ? &types_[position] : nullptr;
-  }
-  // The position of that type, or one that is none. Cost: three loads.
-  size_t PositionOf(TypeTag tag) const {
-    const size_t number =
-        tag == nullptr ? 0 : tag->number.load(std::memory_order_relaxed);
-    return number < by_class_.size() ? by_class_[number] : kNowhere;
-  }
+  const ContentType* Find(TypeTag tag) const { return OfClass(tag).type; }
+  // The position of that type, or one that is none.
+  size_t PositionOf(TypeTag tag) const { return OfClass(tag).position; }
   template <typename T>
   const ContentType* Find() const {
     return Find(TypeTagOf<T>());
@@ -174,6 +167,17 @@ class Schema {
  private:
   static constexpr size_t kNowhere = std::numeric_limits<size_t>::max();
 
+  // The type that alone has a class, if there is one.
+  struct OneOfClass {
+    const ContentType* type = nullptr;
+    size_t position = kNowhere;
+  };
+  OneOfClass OfClass(TypeTag tag) const {
+    const size_t number =
+        tag == nullptr ? 0 : tag->number.load(std::memory_order_relaxed);
+    return number < by_class_.size() ? by_class_[number] : OneOfClass();
+  }
+
   ContentType& Add(std::string name, TypeTag tag);
   // What is wrong with the version of a type.
   static void CheckVersion(const ContentType& type,
@@ -189,9 +193,7 @@ class Schema {
   std::string type_names_;
   std::map<std::string, ContentTypeId, std::less<>> by_name_;
   absl::flat_hash_set<TypeTag> classes_;
-  // By the number of the class: the position of its type; kNowhere for one that
-  // several types share.
-  std::vector<size_t> by_class_;
+  std::vector<OneOfClass> by_class_;  // by the number of the class
 };
 
 // What a definition may say beside the defaults.

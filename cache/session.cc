@@ -27,6 +27,7 @@ using cache_internal::Cat;
 using cache_internal::Change;
 using cache_internal::ChangeOf;
 using cache_internal::EntryHint;
+using cache_internal::EpochHint;
 using cache_internal::LazyReader;
 using cache_internal::ListQuery;
 using cache_internal::ListResult;
@@ -387,8 +388,20 @@ absl::Status NoSlot(const ListRead& read, std::string_view slot) {
 
 }  // namespace
 
+const ListResult* Session::FindShared(TypeTag tag, TypeTag member,
+                                      const void* parent,
+                                      const EpochHint& hint) {
+  const ContentType* const child = views_.schema->Find(member);
+  const ContentType* const type = views_.schema->Find(tag);
+  if (child == nullptr || type == nullptr) return nullptr;
+  return state_->lists().FindShared(child->id(), *type, parent, hint);
+}
+
 const ListResult& Session::ReadList(TypeTag tag, const void* parent,
-                                    size_t offset, std::string_view slot) {
+                                    const cache_internal::AnyMany& many,
+                                    std::string_view slot) {
+  const auto offset = static_cast<size_t>(reinterpret_cast<const char*>(&many) -
+                                          static_cast<const char*>(parent));
   ListRead read = ReadOf(*state_, tag, parent, offset);
   SessionLists& lists = state_->lists();
   if (const ListResult* again = lists.FindAgain(read.list, slot, read.parent))
@@ -396,7 +409,8 @@ const ListResult& Session::ReadList(TypeTag tag, const void* parent,
   read.query = QueryOf(*state_, read.list, slot, /*count=*/false, read.parent);
   if (read.query == nullptr)
     return lists.Keep(Outcome::kNotLoaded, NoSlot(read, slot));
-  if (const ListResult* known = lists.Find(read.query, read.parent))
+  if (const ListResult* known =
+          lists.Find(read.query, read.parent, &many.hint()))
     return *known;
   auto failure = lists.FindFailure(*read.query, read.parent);
   const bool forbidden = state_->options().fetch_mode == FetchMode::kForbid;
@@ -454,10 +468,7 @@ std::vector<const void*> Session::FindObjects(TypeTag tag,
                   type->name() + " declares no index " + std::string(name));
     objects = state_->FindByIndex(type->id(), *index, values);
   }
-  const ListOrder by_key(*type);
-  std::sort(objects.begin(), objects.end(), [&](const void* a, const void* b) {
-    return by_key.Compare(a, b) < 0;
-  });
+  ListOrder(*type).Sort(objects);
   objects.erase(std::unique(objects.begin(), objects.end()), objects.end());
   return objects;
 }

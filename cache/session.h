@@ -202,12 +202,20 @@ class Session {
   // a list of T.
   //
   // Cost when it was read before: a hash lookup. The first time: a hash lookup
-  // for each member, and sorting them.
+  // for each member, and sorting them. But a list as it is declared, of which
+  // memory knows all, is put together once for all sessions: as long as nothing
+  // of the members' type changes, and once its type has not changed for some
+  // sessions, it costs them no more than a look at a hash table.
   template <typename T, typename C, typename U>
   List<U> GetAll(const T& parent, Many<U> C::*list,
                  std::string_view slot = "") {
-    return List<U>(ReadList(TypeTagOf<T>(), &parent,
-                            cache_internal::MemberOffset(parent, list), slot));
+    const auto* shared = slot.empty()
+                             ? FindShared(TypeTagOf<T>(), TypeTagOf<U>(),
+                                          &parent, (parent.*list).hint())
+                             : nullptr;
+    return List<U>(shared != nullptr
+                       ? *shared
+                       : ReadList(TypeTagOf<T>(), &parent, parent.*list, slot));
   }
 
   // How many members it has. They are not loaded for it, unless it is a
@@ -332,9 +340,14 @@ class Session {
   absl::StatusOr<LoadPlan> PlanFor(TypeTag tag,
                                    const polyref::Prefetch& what) const;
   absl::Status AdoptRows(TypeTag tag, cache_internal::RowSpan rows);
-  const cache_internal::ListResult& ReadList(TypeTag tag, const void* parent,
-                                             size_t offset,
-                                             std::string_view slot);
+  // The declared list of a parent whose Many has the hint; null says nothing.
+  const cache_internal::ListResult* FindShared(
+      TypeTag tag, TypeTag member, const void* parent,
+      const cache_internal::EpochHint& hint);
+  // `many` is a member of `parent`.
+  const cache_internal::ListResult& ReadList(
+      TypeTag tag, const void* parent, const cache_internal::AnyMany& many,
+      std::string_view slot);
   absl::StatusOr<int64_t> CountList(TypeTag tag, const void* parent,
                                     size_t offset, std::string_view slot);
   std::vector<const void*> FindObjects(TypeTag tag, std::string_view index,

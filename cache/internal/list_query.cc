@@ -86,6 +86,8 @@ absl::StatusOr<ListQuery> ListQuery::Make(
       .limit = step.limit,
       .count_only = step.count,
       .slot = step.slot,
+      .is_plain = !many_to_many && step.order.empty() && step.where.empty() &&
+                  step.limit == 0 && !step.count && step.slot.empty(),
       .load = {
           .child = nullptr, .reference = nullptr, .order = ListOrder(member)}};
   query.load = LoadFor(schema, query);

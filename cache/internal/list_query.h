@@ -41,6 +41,9 @@ struct ListQuery {
   size_t limit = 0;  // 0: all
   bool count_only = false;
   std::string slot;
+  // Whether it is the list as declared, in the unnamed slot, and the members
+  // are the children.
+  bool is_plain = false;
 
   // What a loader is asked if memory does not suffice.
   ListRequest load;

@@ -73,11 +73,7 @@ void PlanRun::FollowAll() {
         for (const void* object : next) Follow(way, object);
       }
     }
-    for (const Stop::ListWay& way : stop.lists) {
-      session_.lists().Expect(*way.query, objects.size());
-      for (const void* object : objects)
-        FollowList(way, schema_.type(stop.type), object);
-    }
+    for (const Stop::ListWay& way : stop.lists) FollowLists(way, stop, objects);
   }
 }
 
@@ -195,18 +191,43 @@ void PlanRun::Meet(int32_t stop, const void* object) {
   if (silent_) place.met.push_back(object);
 }
 
+void PlanRun::FollowLists(const Stop::ListWay& way, const Stop& stop,
+                          std::span<const void* const> objects) {
+  const ContentType& type = schema_.type(stop.type);
+  const ContentTypeId child = way.query->load.child->id();
+  SessionLists& lists = session_.lists();
+  bool shared_are_expected = false;
+  bool others_are_expected = false;
+  for (size_t i = 0; i < objects.size(); ++i) {
+    ++report_.lists;
+    const EpochHint& hint = way.query->list->many(objects[i]).hint();
+    const ListResult* const shared =
+        way.query->is_plain ? lists.FindShared(child, type, objects[i], hint)
+                            : nullptr;
+    if (shared != nullptr) {
+      if (!std::exchange(shared_are_expected, true))
+        lists.ExpectShared(objects.size() - i);
+      MeetAll(way.to, *shared);
+    } else {
+      if (!std::exchange(others_are_expected, true))
+        lists.Expect(*way.query, objects.size() - i);
+      FollowList(way, type, objects[i]);
+    }
+  }
+}
+
 void PlanRun::FollowList(const Stop::ListWay& way, const ContentType& type,
                          const void* object) {
-  ++report_.lists;
   const ListParent list_of = {type.id(), type.KeyOf(object)};
   const HashedParent parent(list_of);
-  if (MeetList(way, parent)) return;
+  if (MeetList(way, parent, &way.query->list->many(object).hint())) return;
   ++report_.list_misses;
   const auto failure = session_.lists().FindFailure(*way.query, parent);
   if (!failure || failure->run != run_) WantList(way, parent);
 }
 
-bool PlanRun::MeetList(const Stop::ListWay& way, const HashedParent& parent) {
+bool PlanRun::MeetList(const Stop::ListWay& way, const HashedParent& parent,
+                       const EpochHint* hint) {
   SessionLists& lists = session_.lists();
   if (plan_.stops()[way.to].links) {
     const auto links = lists.FindLinks(*way.query, parent);
@@ -218,10 +239,15 @@ bool PlanRun::MeetList(const Stop::ListWay& way, const HashedParent& parent) {
   }
   if (way.query->count_only)
     return lists.FindCount(way.query, parent).has_value();
-  const ListResult* result = lists.Find(way.query, parent);
+  const ListResult* result = lists.Find(way.query, parent, hint);
   if (result == nullptr) return false;
-  for (size_t i = 0; i < result->size; ++i) Meet(way.to, result->members[i]);
+  MeetAll(way.to, *result);
   return true;
+}
+
+void PlanRun::MeetAll(int32_t stop, const ListResult& list) {
+  if (plan_.stops()[stop].is_end() && !silent_) return;
+  for (size_t i = 0; i < list.size; ++i) Meet(stop, list.members[i]);
 }
 
 void PlanRun::WantList(const Stop::ListWay& way, const HashedParent& parent,

@@ -12,11 +12,13 @@
 #include "absl/container/flat_hash_set.h"
 #include "polyref/cache/cache_stats.h"
 #include "polyref/cache/generic_ref.h"
+#include "polyref/cache/internal/epoch_hint.h"
 #include "polyref/cache/internal/hashed_parent.h"
 #include "polyref/cache/internal/list_load.h"
 #include "polyref/cache/internal/session_state.h"
 #include "polyref/cache/internal/type_load.h"
 #include "polyref/cache/internal/wave.h"
+#include "polyref/cache/list.h"
 #include "polyref/cache/list_request.h"
 #include "polyref/cache/load_plan.h"
 
@@ -81,6 +83,8 @@ class PlanRun {
   // IdentityMap::ExpectReads.
   void Expect(const Stop::Way& way, std::span<const void* const> objects) const;
   void Follow(const Stop::Way& way, const void* object);
+  void FollowLists(const Stop::ListWay& way, const Stop& stop,
+                   std::span<const void* const> objects);
   void FollowList(const Stop::ListWay& way, const ContentType& type,
                   const void* object);
   // The reference at `reference`, to `key` of `type`, leads to `stop`.
@@ -89,8 +93,11 @@ class PlanRun {
   // It has been resolved to `object`.
   void Settle(int32_t stop, const void* reference, const void* object);
   void Meet(int32_t stop, const void* object);
-  // Meets what is known of a list; false if memory does not know enough.
-  bool MeetList(const Stop::ListWay& way, const HashedParent& parent);
+  // Meets what is known of a list; false if memory does not know enough. `hint`
+  // is that of the parent's Many, if it is at hand.
+  bool MeetList(const Stop::ListWay& way, const HashedParent& parent,
+                const EpochHint* hint = nullptr);
+  void MeetAll(int32_t stop, const ListResult& list);
   // With `whole`, without its limit.
   void WantList(const Stop::ListWay& way, const HashedParent& parent,
                 bool whole = false);

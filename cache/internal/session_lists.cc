@@ -16,9 +16,15 @@
 // order in which it was loaded, with a look at each entry, or without if that
 // was done in this epoch already. If one of them turns out to be another, or
 // not to be seen, all keys are looked up.
+//
+// What one session reads so, as it is declared, is what all others in the epoch
+// would read: it is shared with them, and they find it over the parent's Many.
+// A session notes which of those it has read. It gives them entries as soon as
+// it reads any list in another way, so that they stay what they were, too.
 #include "polyref/cache/internal/session_lists.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/container/flat_hash_set.h"
 #include "polyref/cache/internal/reference.h"
@@ -29,16 +35,6 @@ namespace polyref::cache_internal {
 using State = IdentityMap::State;
 using Objects = std::vector<const void*>;
 
-namespace {
-
-void Sort(const ListOrder& order, Objects& objects) {
-  std::sort(objects.begin(), objects.end(), [&](const void* a, const void* b) {
-    return order.Compare(a, b) < 0;
-  });
-}
-
-}  // namespace
-
 const ListResult* SessionLists::FindAgain(const ListRelation& list,
                                           std::string_view slot,
                                           const HashedParent& parent) const {
@@ -47,8 +43,39 @@ const ListResult* SessionLists::FindAgain(const ListRelation& list,
                           : ResultOf(entry, GenerationOf(**entry->query));
 }
 
+const ListResult* SessionLists::FindShared(const ListQuery& query,
+                                           const HashedParent& parent,
+                                           const EpochHint* hint, bool shares) {
+  const IdentityMap& map = session_.cache().map;
+  const ContentTypeId child = query.load.child->id();
+  const TypeIndexes& indexes = map.indexes(child);
+  const TypeView& view = session_.type_view(child);
+  const SharedList* const shared =
+      shares ? indexes.Share(*query.list, *query.load.reference, query.order,
+                             parent, map.now(), view.epoch, *view.epochs)
+             : indexes.FindShared(*query.list, parent, view.epoch);
+  if (shared == nullptr) return nullptr;
+  if (hint != nullptr) hint->Remember(shared, view.epoch);
+  shared_.insert_or_assign(shared, view.generation);
+  return &shared->result;
+}
+
+void SessionLists::SettleShared() {
+  for (const auto& [shared, generation] : std::exchange(shared_, {})) {
+    Entry& entry =
+        EntryOf(session_.cache().PlainQuery(*shared->list, /*count=*/false),
+                shared->parent);
+    entry.extent = {Extent::Kind::kComplete, nullptr, session_.snapshot()};
+    entry.result = &shared->result;
+    entry.generation = generation;
+    entry.failed_run = 0;
+  }
+}
+
 const ListResult* SessionLists::Find(const Query& query,
-                                     const HashedParent& parent) {
+                                     const HashedParent& parent,
+                                     const EpochHint* hint) {
+  SettleShared();
   Entry* entry = FindEntry(*query, parent);
   const uint64_t generation = GenerationOf(*query);
   if (const ListResult* result = ResultOf(entry, generation)) return result;
@@ -56,7 +83,21 @@ const ListResult* SessionLists::Find(const Query& query,
   read_.clear();
   bool is_read = false;
   if (ReadsAsItStands(*query)) {
-    is_read = ReadAsItStands(*query, parent, entry, extent, read_);
+    const bool shares = entry == nullptr && query->is_plain &&
+                        ReaderOf(query->load.child->id()).shares;
+    if (shares) {
+      const ListResult* const shared =
+          FindShared(*query, parent, hint, /*shares=*/false);
+      if (shared != nullptr) return shared;
+    }
+    bool may_be_shared = false;
+    is_read =
+        ReadAsItStands(*query, parent, entry, extent, read_, may_be_shared);
+    if (shares && may_be_shared) {
+      const ListResult* const shared =
+          FindShared(*query, parent, hint, /*shares=*/true);
+      if (shared != nullptr) return shared;
+    }
     // The cache knew nothing of it when the session began, nor does it now.
     if (!is_read && extent.kind == Extent::Kind::kUnknown &&
         session_.Sees(session_.cache().map.now()))
@@ -103,7 +144,7 @@ std::optional<Objects> SessionLists::FindLinks(const ListQuery& query,
   if ((entry == nullptr || !read(entry->extent)) &&
       !session_.FindExtent(query, parent, read))
     return std::nullopt;
-  if (!in_order) Sort(query.load.order, *links);
+  if (!in_order) query.load.order.Sort(*links);
   return links;
 }
 
@@ -283,12 +324,14 @@ void SessionLists::Borrow(const SessionLists& other) {
   slot_names_ = other.slot_names_;
   slots_ = other.slots_;
   has_failures_ = other.has_failures_;
+  shared_ = other.shared_;
   for (Slot& slot : slots_) {
     for (auto& [parent, entry] : slot.entries) entry = NewEntry(*entry);
   }
 }
 
 void SessionLists::Clear() {
+  shared_.clear();
   for (const Slot& slot : slots_) {
     for (const auto& [parent, entry] : slot.entries)
       *entry = Entry{.query = entry->query, .extent = {}, .count = {}};
@@ -303,21 +346,26 @@ bool SessionLists::ReadsAsItStands(const ListQuery& query) const {
 bool SessionLists::ReadAsItStands(const ListQuery& query,
                                   const HashedParent& parent,
                                   const Entry* entry, Extent& extent,
-                                  Objects& members) const {
+                                  Objects& members, bool& may_be_shared) const {
   const ContentTypeId child = query.load.child->id();
   if (entry != nullptr) extent = entry->extent;
   bool in_order = false;
   const bool is_known = session_.cache().map.indexes(child).ReadWhole(
       *query.load.reference, parent, query.order, extent, ReaderOf(child),
-      members, in_order, [&](const ObjectKey& key, uint64_t hint) {
+      members, in_order, may_be_shared,
+      [&](const ObjectKey& key, uint64_t hint) {
         return session_.RecallAt(child, key, hint);
       });
-  if (is_known && !in_order) Sort(query.order, members);
+  if (is_known && !in_order) query.order.Sort(members);
   return is_known;
 }
 
 TypeIndexes::Reader SessionLists::ReaderOf(ContentTypeId child) const {
-  return {session_.snapshot(), session_.time(), session_.epoch(child)};
+  const TypeView& view = session_.type_view(child);
+  const bool lasts =
+      session_.cache().map.rules(child).time_to_live == kNeverExpires;
+  return {session_.snapshot(), session_.time(), view.epoch,
+          view.epoch != kNoEpoch && view.NotesEpoch() && lasts};
 }
 
 std::optional<Objects> SessionLists::Read(const ListQuery& query,
@@ -366,7 +414,7 @@ std::optional<Objects> SessionLists::ReadWithin(const ListQuery& query,
     });
     if (members.size() < query.reach()) return std::nullopt;
   }
-  if (!in_order) Sort(query.order, members);
+  if (!in_order) query.order.Sort(members);
   if (query.limit > 0) {
     members.resize(std::min(members.size(), query.reach()));
     members.erase(members.begin(),
@@ -436,7 +484,7 @@ const SecondaryIndex* SessionLists::OwnChildrenOf(const ListRequest& load) {
 std::optional<Objects> SessionLists::MembersOf(const ListQuery& query,
                                                Objects links, bool in_order) {
   const ContentType& type = query.order.type();
-  if (!in_order) Sort(query.load.order, links);
+  if (!in_order) query.load.order.Sort(links);
   Objects members;
   absl::flat_hash_set<const void*> seen;
   for (const void* link : links) {

@@ -16,12 +16,16 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
+#include "polyref/cache/content_type.h"
 #include "polyref/cache/coverage.h"
+#include "polyref/cache/internal/epoch_hint.h"
 #include "polyref/cache/internal/hashed_parent.h"
 #include "polyref/cache/internal/list_query.h"
 #include "polyref/cache/internal/secondary_index.h"
 #include "polyref/cache/internal/session_view.h"
+#include "polyref/cache/internal/shared_lists.h"
 #include "polyref/cache/internal/type_indexes.h"
+#include "polyref/cache/internal/type_view.h"
 #include "polyref/cache/list.h"
 #include "polyref/cache/list_request.h"
 
@@ -40,9 +44,30 @@ class SessionLists {
   const ListResult* FindAgain(const ListRelation& list, std::string_view slot,
                               const HashedParent& parent) const;
 
+  // The list as it is declared of an object of `type`, by the hint in its Many:
+  // null says nothing. `child` is the type of the members. Cost: a few checks,
+  // and a look at a hash table.
+  const ListResult* FindShared(ContentTypeId child, const ContentType& type,
+                               const void* parent, const EpochHint& hint) {
+    const TypeView& view = session_.type_view(child);
+    const auto* shared = static_cast<const SharedList*>(hint.In(view.epoch));
+    // In an epoch that is over, children may have come that this session sees;
+    // and the object may have got another key.
+    if (shared == nullptr || view.epochs->now() != view.epoch ||
+        shared->parent.type != type.id() ||
+        shared->parent.key != type.KeyOf(parent) || IsInUse(*shared->list))
+      return nullptr;
+    shared_.insert_or_assign(shared, view.generation);
+    return &shared->result;
+  }
+  // So many lists may be read that way soon.
+  void ExpectShared(size_t count) { shared_.reserve(shared_.size() + count); }
+
   // What the session reads of the parent's list by `query`; null if memory does
-  // not know enough of it, or loading it failed.
-  const ListResult* Find(const Query& query, const HashedParent& parent);
+  // not know enough of it, or loading it failed. `hint` is that of the parent's
+  // Many, if it is at hand.
+  const ListResult* Find(const Query& query, const HashedParent& parent,
+                         const EpochHint* hint = nullptr);
 
   // The members by `query`, read from memory now; empty if it does not know
   // enough. As Find, but nothing is kept, and the slot stays as it is.
@@ -152,6 +177,19 @@ class SessionLists {
                        bool count) const;
   Slot& SlotOf(const ListQuery& query);
 
+  // Whether anything of the list was read into its unnamed slot.
+  bool IsInUse(const ListRelation& list) const {
+    return !slots_.empty() &&
+           FindSlot(list, /*slot=*/"", /*count=*/false) != nullptr;
+  }
+  // The list by a plain query, if the readers of the epoch share it; or with
+  // `shares`, if they can from now on. Else null.
+  const ListResult* FindShared(const ListQuery& query,
+                               const HashedParent& parent,
+                               const EpochHint* hint, bool shares);
+  // Gives each shared list that was read an entry.
+  void SettleShared();
+
   // Whether the query reads all children as they stand in memory, if nothing of
   // the session's own stands in for one.
   bool ReadsAsItStands(const ListQuery& query) const;
@@ -159,7 +197,8 @@ class SessionLists {
   // at little cost. `entry` and `extent` as in Read.
   bool ReadAsItStands(const ListQuery& query, const HashedParent& parent,
                       const Entry* entry, Extent& extent,
-                      std::vector<const void*>& members) const;
+                      std::vector<const void*>& members,
+                      bool& may_be_shared) const;
   TypeIndexes::Reader ReaderOf(ContentTypeId child) const;
   // `entry` is theirs, if there is one. The extent within which they were read
   // goes to `extent`.
@@ -194,6 +233,9 @@ class SessionLists {
   // Entries keep their address: conditions may read other lists while one is
   // read. Made when first used: even an empty one has memory.
   std::optional<std::deque<Entry>> entries_;
+  // Lists that were read and are shared with others in an epoch, with the
+  // generation: as long as no slot of the list is in use.
+  absl::flat_hash_map<const SharedList*, uint64_t> shared_;
   absl::flat_hash_map<const Relation*, OwnChildren> own_children_;
   // Made when first used.
   std::optional<std::deque<ListResult>> results_;

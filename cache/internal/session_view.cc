@@ -24,15 +24,17 @@ SessionView::SessionView(CacheState& cache, Tick time)
   // If it fails from here on, the reader is closed.
   types_.reserve(cache.schema.types().size());
   for (const ContentType& type : cache.schema.types()) {
+    const TypeEpoch& epochs = cache.map.epoch(type.id());
     types_.push_back({.type = &type,
                       .tag = type.tag(),
                       .epoch = kNoEpoch,
                       .reads = {},
                       .top_floor = &cache.map.top_floor(type.id()),
+                      .epochs = &epochs,
                       .due = 0,
                       .key_kind = type.key().kind,
                       .is_open = false,
-                      .is_settled = cache.map.CountReader(type.id()),
+                      .is_settled = epochs.CountReader(),
                       .generation = 1,
                       .own = nullptr});
     Reopen(type.id());
@@ -56,9 +58,8 @@ void SessionView::Reopen(ContentTypeId type) {
 
 void SessionView::LookAtEpoch(ContentTypeId type) {
   TypeView& view = this->view(type);
-  view.epoch = view.is_open && may_read_at_once_
-                   ? cache_.map.EpochAt(type, snapshot_)
-                   : kNoEpoch;
+  view.epoch =
+      view.is_open && may_read_at_once_ ? view.epochs->At(snapshot_) : kNoEpoch;
 }
 
 void SessionView::LookAtEpochs() {

@@ -131,9 +131,8 @@ class SessionView {
                     uint64_t hint) const {
     return ReadEntry(type, key, hint);
   }
-  // The epoch of the type in which this session reads, or kNoEpoch.
-  Epoch epoch(ContentTypeId type) const {
-    return types_[static_cast<size_t>(type)].epoch;
+  const TypeView& type_view(ContentTypeId type) const {
+    return types_[static_cast<size_t>(type)];
   }
   // Which writes it sees.
   Sequence snapshot() const { return snapshot_; }

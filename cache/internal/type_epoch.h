@@ -38,6 +38,9 @@ class TypeEpoch {
                                                               : kNoEpoch;
   }
 
+  // The present one.
+  Epoch now() const { return epoch_.load(std::memory_order_acquire); }
+
   // Whether the present one is settled. A reader begins; two at the same moment
   // may count as one.
   bool CountReader() const {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <optional>
 #include <string_view>
+#include <utility>
 #include <variant>
 
 #include "absl/hash/hash.h"
@@ -28,8 +29,12 @@ size_t HashOfScalar(const Scalar& scalar) {
 
 }  // namespace
 
-TypeIndexes::TypeIndexes(const Schema& schema, const ContentType& type)
-    : schema_(schema), type_(type), matches_(type.indexes().size()) {
+TypeIndexes::TypeIndexes(const Schema& schema, const ContentType& type,
+                         std::atomic<int64_t>& shared_bytes)
+    : schema_(schema),
+      type_(type),
+      shared_bytes_(shared_bytes),
+      matches_(type.indexes().size()) {
   for (const ContentType& parent : schema.types()) {
     for (const ListRelation& list : parent.lists()) {
       if (&schema.ChildOf(list) != &type) continue;
@@ -47,16 +52,22 @@ TypeIndexes::TypeIndexes(const Schema& schema, const ContentType& type)
                       matches_.size() * SecondaryIndex::BytesPerPosting();
 }
 
-void TypeIndexes::Add(const void* object, uint64_t hint) {
-  if (!has_any()) return;
+TypeIndexes::~TypeIndexes() = default;
+
+bool TypeIndexes::Add(const void* object, uint64_t hint) {
+  if (!has_any()) return false;
   const WriterLock lock(mutex_);
+  bool changes_shared = false;
   for (const auto& reference : references_) {
     const auto parent = ParentOf(schema_, *reference->relation, object);
-    if (parent)
-      reference->children.Add(HashedParent(*parent).hash(), {object, hint});
+    if (!parent) continue;
+    const HashedParent hashed(*parent);
+    reference->children.Add(hashed.hash(), {object, hint});
+    changes_shared |= shared_ != nullptr && shared_->Has(hashed);
   }
   for (size_t i = 0; i < matches_.size(); ++i)
     matches_[i].Add(HashOf(ValuesOf(type_.indexes()[i], object)), object);
+  return changes_shared;
 }
 
 void TypeIndexes::Remove(const void* object) {
@@ -90,6 +101,60 @@ bool TypeIndexes::FindFamily(const Relation& reference,
   return family.children.empty() ||
          ParentOf(schema_, reference, family.children.front().object) ==
              *parent;
+}
+
+bool TypeIndexes::IsSeen(const Relation& reference, const HashedParent& parent,
+                         Epoch epoch) const {
+  ChildIndex::Family family;
+  return epoch != kNoEpoch && FindFamily(reference, parent, family) &&
+         (family.children.empty() || ChildIndex::SeenIn(family) == epoch);
+}
+
+const SharedList* TypeIndexes::FindShared(const ListRelation& list,
+                                          const HashedParent& parent,
+                                          Epoch epoch) const {
+  const ReaderLock lock(mutex_);
+  return shared_ != nullptr && shared_->epoch() == epoch
+             ? shared_->Find(list, parent)
+             : nullptr;
+}
+
+const SharedList* TypeIndexes::Share(const ListRelation& list,
+                                     const Relation& reference,
+                                     const ListOrder& order,
+                                     const HashedParent& parent, Sequence at,
+                                     Epoch epoch,
+                                     const TypeEpoch& of_type) const {
+  const WriterLock lock(mutex_);
+  // Whoever ends the epoch takes what is shared after that, under this lock.
+  if (of_type.now() != epoch) return nullptr;
+  if (shared_ == nullptr) shared_ = std::make_unique<SharedLists>(epoch);
+  if (shared_->epoch() != epoch) return nullptr;
+  if (const SharedList* known = shared_->Find(list, parent)) return known;
+  const Extent extent =
+      Of(reference).coverage.Find(parent, order, at, kNeverExpires - 1);
+  if (extent.kind != Extent::Kind::kComplete ||
+      !IsSeen(reference, parent, epoch))
+    return nullptr;
+  ChildIndex::Family family;
+  FindFamily(reference, parent, family);
+  std::vector<const void*> members;
+  members.reserve(family.children.size());
+  for (const auto& child : family.children) members.push_back(child.object);
+  order.Sort(members);
+  const size_t before = shared_->bytes();
+  const SharedList* const shared = shared_->Add(
+      std::make_unique<const SharedList>(list, parent, members), parent);
+  shared_bytes_ += static_cast<int64_t>(shared_->bytes() - before);
+  return shared;
+}
+
+std::unique_ptr<SharedLists> TypeIndexes::TakeShared() {
+  if (references_.empty()) return nullptr;
+  const WriterLock lock(mutex_);
+  if (shared_ != nullptr)
+    shared_bytes_ -= static_cast<int64_t>(shared_->bytes());
+  return std::exchange(shared_, nullptr);
 }
 
 std::vector<ObjectKey> TypeIndexes::Matches(

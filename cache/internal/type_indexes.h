@@ -4,6 +4,7 @@
 #ifndef POLYREF_CACHE_INTERNAL_TYPE_INDEXES_H_
 #define POLYREF_CACHE_INTERNAL_TYPE_INDEXES_H_
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -20,6 +21,7 @@
 #include "polyref/cache/internal/mutex.h"
 #include "polyref/cache/internal/open_readers.h"
 #include "polyref/cache/internal/secondary_index.h"
+#include "polyref/cache/internal/shared_lists.h"
 #include "polyref/cache/internal/type_epoch.h"
 #include "polyref/cache/list_order.h"
 #include "polyref/cache/list_request.h"
@@ -33,11 +35,15 @@ namespace polyref::cache_internal {
 // lookups for each index, and a lock if there is any.
 class TypeIndexes {
  public:
-  TypeIndexes(const Schema& schema, const ContentType& type);
+  // Counts the bytes of shared lists in `shared_bytes`.
+  TypeIndexes(const Schema& schema, const ContentType& type,
+              std::atomic<int64_t>& shared_bytes);
+  ~TypeIndexes();
 
   // Indexes an object of the type, or takes it out again before it changes or
-  // goes. `hint` leads to its entry.
-  void Add(const void* object, uint64_t hint);
+  // goes. `hint` leads to its entry. Add returns whether it belongs to a list
+  // that is shared in the present epoch, which has to end then.
+  bool Add(const void* object, uint64_t hint);
   void Remove(const void* object);
 
   // The keys of all indexed objects that may point at `parent` by `reference`,
@@ -54,6 +60,8 @@ class TypeIndexes {
     Sequence at;  // as FindExtent
     Tick time;
     Epoch epoch;  // of the type; kNoEpoch: none
+    // Whether what it reads may be shared with others in the epoch.
+    bool shares = false;
   };
 
   // The same objects themselves, for a reader to whom nothing stands in for any
@@ -74,20 +82,39 @@ class TypeIndexes {
   }
 
   // The same for all children of a list that is known to be complete; how far
-  // goes to `extent`, unless it says so already.
+  // goes to `extent`, unless it says so already. `may_be_shared`: by the reader
+  // and those in its epoch, if it is the list as declared.
   template <typename Recall>
   bool ReadWhole(const Relation& reference, const HashedParent& parent,
                  const ListOrder& order, Extent& extent, const Reader& reader,
                  std::vector<const void*>& children, bool& in_order,
-                 Recall&& recall) const {
+                 bool& may_be_shared, Recall&& recall) const {
     const ReaderLock lock(mutex_);
     if (extent.kind == Extent::Kind::kUnknown)
       extent =
           Of(reference).coverage.Find(parent, order, reader.at, reader.time);
-    return extent.kind == Extent::Kind::kComplete &&
-           ReadFamily(reference, parent, order, extent, reader, children,
-                      in_order, recall);
+    if (extent.kind != Extent::Kind::kComplete ||
+        !ReadFamily(reference, parent, order, extent, reader, children,
+                    in_order, recall))
+      return false;
+    may_be_shared = reader.shares && IsSeen(reference, parent, reader.epoch);
+    return true;
   }
+
+  // ---- Lists that readers share. REQUIRES: a reader in `epoch` is open. ----
+
+  // The list of `parent`, if it is shared in that epoch; else null.
+  const SharedList* FindShared(const ListRelation& list,
+                               const HashedParent& parent, Epoch epoch) const;
+  // Shares it from now on, if all in the epoch see all of it, and it has no
+  // time to live: as of `at`, which is now. `of_type` is of the type.
+  const SharedList* Share(const ListRelation& list, const Relation& reference,
+                          const ListOrder& order, const HashedParent& parent,
+                          Sequence at, Epoch epoch,
+                          const TypeEpoch& of_type) const;
+  // The epoch has ended: takes what was shared in it, or nothing, to be freed
+  // when its last reader has gone. By the thread that makes changes.
+  std::unique_ptr<SharedLists> TakeShared();
 
   // The keys of all indexed objects with those values; a key may come twice.
   // REQUIRES: the index is one of the type's, `values` as many as it has parts.
@@ -174,6 +201,9 @@ class TypeIndexes {
   bool has_any() const { return !references_.empty() || !matches_.empty(); }
   const Reference* Find(const Relation& reference) const;
   Reference& Of(const Relation& reference) const;
+  // Whether the children of the parent are what all readers in the epoch see.
+  bool IsSeen(const Relation& reference, const HashedParent& parent,
+              Epoch epoch) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
   // The children of the parent, if they stand together.
   bool FindFamily(const Relation& reference, const HashedParent& parent,
                   ChildIndex::Family& family) const
@@ -217,12 +247,15 @@ class TypeIndexes {
 
   const Schema& schema_;
   const ContentType& type_;
+  std::atomic<int64_t>& shared_bytes_;  // of all types
   size_t bytes_per_object_ = 0;
   // Held for what the two below point at. Which references and indexes there
   // are does not change.
   mutable SharedMutex mutex_;
   std::vector<std::unique_ptr<Reference>> references_;
   std::vector<SecondaryIndex> matches_;  // by position in type_.indexes()
+  // Of one epoch; null: none. Readers add to it.
+  mutable std::unique_ptr<SharedLists> shared_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace polyref::cache_internal

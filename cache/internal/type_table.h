@@ -15,9 +15,11 @@
 #include "absl/base/thread_annotations.h"
 #include "polyref/cache/content_type.h"
 #include "polyref/cache/internal/entry.h"
+#include "polyref/cache/internal/entry_pool.h"
 #include "polyref/cache/internal/entry_table.h"
 #include "polyref/cache/internal/floors.h"
 #include "polyref/cache/internal/mutex.h"
+#include "polyref/cache/internal/shared_lists.h"
 #include "polyref/cache/internal/type_epoch.h"
 #include "polyref/cache/internal/type_indexes.h"
 #include "polyref/cache/schema.h"
@@ -46,11 +48,12 @@ class TypeTable {
 
  public:
   TypeTable(const Schema& schema, const ContentType& type, EntryPools& pools,
-            EntryTable::Discard discard)
+            EntryTable::Discard discard, std::atomic<int64_t>& shared_bytes)
       : type(type),
-        entries(EntryTable::Make(type, pools, std::move(discard))),
-        indexes(schema, type),
-        has_rules_for_puts(HasRulesForPuts(type)) {}
+        entries(EntryTable::Make(type, pools, discard)),
+        indexes(schema, type, shared_bytes),
+        has_rules_for_puts(HasRulesForPuts(type)),
+        discard_(std::move(discard)) {}
 
   // The last write that invalidated the whole type, as seen at `as_of`. Any
   // thread: no lock, unless the floor rose after `as_of`.
@@ -74,8 +77,17 @@ class TypeTable {
 
   // Before a write replaces something, or takes it away.
   void Touch(Sequence write) {
-    epoch.BeginWith(write);
+    EndEpoch(write);
     indexes.Touch(write);
+  }
+  // Before a write after which readers may not rely on what others have seen.
+  void EndEpoch(Sequence write) {
+    epoch.BeginWith(write);
+    if (auto shared = indexes.TakeShared()) {
+      discard_(Memory(shared.release(), [](void* lists) {
+        delete static_cast<SharedLists*>(lists);
+      }));
+    }
   }
 
   void Count(State state, int change) {
@@ -103,6 +115,8 @@ class TypeTable {
   TypeFigures sums;  // of which only the sums are kept up here
 
  private:
+  const EntryTable::Discard discard_;
+
   static bool HasRulesForPuts(const ContentType& type) {
     const auto& indexes = type.indexes();
     const auto& relations = type.relations();

@@ -33,7 +33,8 @@ struct TypeView {
   Epoch epoch;
   ReadCounts::Counts reads;  // since the last sum
   const std::atomic<Sequence>* top_floor;
-  Tick due;  // what expires by then is gone, or to be renewed
+  const TypeEpoch* epochs;  // of the type
+  Tick due;                 // what expires by then is gone, or to be renewed
   KeyKind key_kind;
   bool is_open;     // the session has nothing of its own for the type
   bool is_settled;  // the epoch was when the session began

@@ -31,6 +31,7 @@
 #include "polyref/cache/fetch_mode.h"
 #include "polyref/cache/generic_ref.h"
 #include "polyref/cache/graph_cache.h"
+#include "polyref/cache/internal/type_epoch.h"
 #include "polyref/cache/list.h"
 #include "polyref/cache/object_key.h"
 #include "polyref/cache/outcome.h"
@@ -77,9 +78,11 @@ struct Question {
     return "q" + std::to_string(order) + "-" + std::to_string(limit) + "-" +
            std::to_string(offset) + "-" + std::to_string(where);
   }
+  std::string ListName() const {
+    return which == Which::kApples ? "apples" : "praised";
+  }
   std::string Path() const {
-    std::string path = which == Which::kApples ? "apples" : "praised";
-    path += "{as=" + Slot();
+    std::string path = ListName() + "{as=" + Slot();
     if (order > 0)
       path += std::string(";order=") +
               std::array{"", "id", "size", "-size"}[static_cast<size_t>(order)];
@@ -205,7 +208,21 @@ class ListModel {
 
   // ---- Sessions. ----
 
+  // As many sessions as it takes for lists to be shared read what is there.
+  void Settle() {
+    for (uint32_t i = 0; i < cache_internal::TypeEpoch::kSettled; ++i) {
+      Session session = cache_.NewSession({.fetch_mode = FetchMode::kForbid});
+      for (const Farm& farm : farms_) {
+        session.GetAll(farm, &Farm::apples);
+        session.GetAll(farm, &Farm::praised);
+      }
+      for (const Market& market : markets_)
+        session.GetAll(market, &Market::praised);
+    }
+  }
+
   Reader NewReader() {
+    if (Below(4) == 0) Settle();
     const int mode = Below(4);
     const FetchMode modes[] = {FetchMode::kOne, FetchMode::kOne,
                                FetchMode::kPeers, FetchMode::kForbid};
@@ -404,7 +421,11 @@ class ListModel {
 
   // For all owners of its type, or some, the one in question among them.
   void PrefetchFor(Reader& reader, const Question& question) {
-    const Prefetch what = Prefetch{question.Path()}.With(big_).With(big_sql_);
+    const bool unnamed = question.is_plain() && Below(2) == 0;
+    const Prefetch what =
+        Prefetch{unnamed ? question.ListName() : question.Path()}
+            .With(big_)
+            .With(big_sql_);
     const bool all = Below(2) == 0;
     const auto run = [&](const auto& rows, size_t index) {
       const absl::StatusOr<PrefetchReport> report =
@@ -415,7 +436,7 @@ class ListModel {
     };
     const auto owner = static_cast<size_t>(question.owner);
     owner < kFarms ? run(farms_, owner) : run(markets_, owner - kFarms);
-    prefetched_ = true;
+    prefetched_ = !unnamed;
   }
 
   // Reads it, and checks what was read.

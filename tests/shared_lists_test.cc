@@ -181,6 +181,9 @@ TEST_F(SharedListsTest, ChildThatIsLoadedIsSeenByLaterSessions) {
   EXPECT_THAT(Read(has_not, shelf1_), ElementsAre(12, 13, 11));
   EXPECT_THAT(Read(has_read, shelf1_), ElementsAre(12, 11));
   EXPECT_THAT(Read(has_read, empty_), IsEmpty());
+  ReadOften();
+  EXPECT_TRUE(IsShared(shelf1_));
+  EXPECT_TRUE(IsShared(empty_));
 }
 
 TEST_F(SharedListsTest, ChildOfAnotherParentEndsNothing) {
@@ -189,6 +192,15 @@ TEST_F(SharedListsTest, ChildOfAnotherParentEndsNothing) {
   Session session = cache_->NewSession();
   ASSERT_NE(session.Get(Ref<Book>(41)), nullptr);
   EXPECT_TRUE(IsShared(shelf1_));
+}
+
+TEST_F(SharedListsTest, SessionFromBeforeAChangeSharesNothingAfterIt) {
+  ReadOften();
+  Session before = cache_->NewSession();
+  ASSERT_TRUE(cache_->Put(On(1, 13, 1992)).ok());
+  EXPECT_THAT(Read(before, shelf2_), ElementsAre(21));
+  ReadOften();
+  EXPECT_TRUE(IsShared(shelf2_));
 }
 
 // A session that has read a list before others shared a longer one.

@@ -43,33 +43,41 @@ const ListResult* SessionLists::FindAgain(const ListRelation& list,
                           : ResultOf(entry, GenerationOf(**entry->query));
 }
 
-const ListResult* SessionLists::FindShared(const ListQuery& query,
+const ListResult* SessionLists::FindShared(const Query& query,
                                            const HashedParent& parent,
                                            const EpochHint* hint, bool shares) {
   const IdentityMap& map = session_.cache().map;
-  const ContentTypeId child = query.load.child->id();
+  const ContentTypeId child = query->load.child->id();
   const TypeIndexes& indexes = map.indexes(child);
   const TypeView& view = session_.type_view(child);
   const SharedList* const shared =
-      shares ? indexes.Share(*query.list, *query.load.reference, query.order,
+      shares ? indexes.Share(*query->list, *query->load.reference, query->order,
                              parent, map.now(), view.epoch, *view.epochs)
-             : indexes.FindShared(*query.list, parent, view.epoch);
+             : indexes.FindShared(*query->list, parent, view.epoch);
   if (shared == nullptr) return nullptr;
   if (hint != nullptr) hint->Remember(shared, view.epoch);
-  shared_.insert_or_assign(shared, view.generation);
+  if (IsInUse(*query->list)) {
+    Hold(query, parent, *shared, view.generation);
+  } else {
+    shared_.insert_or_assign(shared, view.generation);
+  }
   return &shared->result;
 }
 
 void SessionLists::SettleShared() {
   for (const auto& [shared, generation] : std::exchange(shared_, {})) {
-    Entry& entry =
-        EntryOf(session_.cache().PlainQuery(*shared->list, /*count=*/false),
-                shared->parent);
-    entry.extent = {Extent::Kind::kComplete, nullptr, session_.snapshot()};
-    entry.result = &shared->result;
-    entry.generation = generation;
-    entry.failed_run = 0;
+    Hold(session_.cache().PlainQuery(*shared->list, /*count=*/false),
+         shared->parent, *shared, generation);
   }
+}
+
+void SessionLists::Hold(const Query& query, const HashedParent& parent,
+                        const SharedList& shared, uint64_t generation) {
+  Entry& entry = EntryOf(query, parent);
+  entry.extent = {Extent::Kind::kComplete, nullptr, session_.snapshot()};
+  entry.result = &shared.result;
+  entry.generation = generation;
+  entry.failed_run = 0;
 }
 
 const ListResult* SessionLists::Find(const Query& query,
@@ -87,7 +95,7 @@ const ListResult* SessionLists::Find(const Query& query,
                         ReaderOf(query->load.child->id()).shares;
     if (shares) {
       const ListResult* const shared =
-          FindShared(*query, parent, hint, /*shares=*/false);
+          FindShared(query, parent, hint, /*shares=*/false);
       if (shared != nullptr) return shared;
     }
     bool may_be_shared = false;
@@ -95,7 +103,7 @@ const ListResult* SessionLists::Find(const Query& query,
         ReadAsItStands(*query, parent, entry, extent, read_, may_be_shared);
     if (shares && may_be_shared) {
       const ListResult* const shared =
-          FindShared(*query, parent, hint, /*shares=*/true);
+          FindShared(query, parent, hint, /*shares=*/true);
       if (shared != nullptr) return shared;
     }
     // The cache knew nothing of it when the session began, nor does it now.

@@ -184,11 +184,13 @@ class SessionLists {
   }
   // The list by a plain query, if the readers of the epoch share it; or with
   // `shares`, if they can from now on. Else null.
-  const ListResult* FindShared(const ListQuery& query,
-                               const HashedParent& parent,
+  const ListResult* FindShared(const Query& query, const HashedParent& parent,
                                const EpochHint* hint, bool shares);
   // Gives each shared list that was read an entry.
   void SettleShared();
+  // A shared list was read at `generation`: the entry says so.
+  void Hold(const Query& query, const HashedParent& parent,
+            const SharedList& shared, uint64_t generation);
 
   // Whether the query reads all children as they stand in memory, if nothing of
   // the session's own stands in for one.

@@ -51,13 +51,14 @@ class TypeEpoch {
     return false;
   }
 
-  // Begins one with that write, unless it has begun with it already. To be
-  // called before the write changes anything that readers see.
-  void BeginWith(Sequence write) {
-    if (begun_.load(std::memory_order_relaxed) == write) return;
+  // Begins one with that write, unless it has begun with it already. Returns
+  // whether. To be called before the write changes anything that readers see.
+  bool BeginWith(Sequence write) {
+    if (begun_.load(std::memory_order_relaxed) == write) return false;
     begun_.store(write, std::memory_order_relaxed);
     readers_.store(0, std::memory_order_relaxed);
     epoch_.store(New(), std::memory_order_release);
+    return true;
   }
 
  private:

@@ -82,7 +82,7 @@ class TypeTable {
   }
   // Before a write after which readers may not rely on what others have seen.
   void EndEpoch(Sequence write) {
-    epoch.BeginWith(write);
+    if (!epoch.BeginWith(write)) return;
     if (auto shared = indexes.TakeShared()) {
       discard_(Memory(shared.release(), [](void* lists) {
         delete static_cast<SharedLists*>(lists);

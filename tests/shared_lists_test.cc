@@ -241,6 +241,17 @@ TEST_F(SharedListsTest, OwnWritesAndRefreshAreSeen) {
   EXPECT_THAT(Read(session, shelf1_), ElementsAre(14, 13, 11));
 }
 
+TEST_F(SharedListsTest, RefreshRemembersNothingOfASharedList) {
+  ReadOften();
+  Session session = cache_->NewSession();
+  EXPECT_THAT(Read(session, shelf1_), ElementsAre(12, 11));
+  db_.Add<Book>({On(1, 13, 1992)});
+  ASSERT_TRUE(cache_->Invalidate<Book>(13).ok());
+  session.Refresh();
+  EXPECT_THAT(Read(session, shelf2_), ElementsAre(21));
+  EXPECT_THAT(Read(session, shelf1_), ElementsAre(12, 13, 11));
+}
+
 TEST_F(SharedListsTest, RowsThatAreAdoptedAreSeen) {
   ReadOften();
   const std::vector<Book> rows = {On(2, 11, 1990)};

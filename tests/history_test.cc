@@ -190,6 +190,7 @@ struct Setting {
   absl::Duration stale_if_error = absl::ZeroDuration();
   bool fails = false;
   bool pool = false;
+  bool mostly_reads = false;  // so that sessions share their lists
 };
 
 using Floors = std::array<int64_t, kApples>;
@@ -217,6 +218,8 @@ class History {
   }
 
   const Setting& setting() const { return setting_; }
+  // One object for all threads.
+  const Farm& farm(int64_t id) const { return farms_[static_cast<size_t>(id)]; }
   GraphCache& cache() { return *cache_; }
   Orchard& source() { return source_; }
   void Tick() { ++clock_; }
@@ -247,6 +250,11 @@ class History {
   }
 
   // All threads have ended.
+  void CheckListsWereShared() const {
+    for (const Farm& farm : farms_)
+      EXPECT_NE(farm.apples.hint().epoch(), 0u) << farm.id;
+  }
+
   void CheckNothingIsLeft() {
     // A renewal under way has a session of its own.
     const absl::Time end = absl::Now() + kInVain;
@@ -270,6 +278,7 @@ class History {
  private:
   const Setting setting_;
   const OrchardSchema schema_;
+  const std::array<Farm, kFarms> farms_ = {{{0}, {1}, {2}, {3}}};
   Orchard source_;
   std::atomic<int64_t> clock_{1};
   std::array<std::mutex, kApples> keys_;
@@ -304,7 +313,8 @@ class Reader {
   }
 
   void GetList(int64_t farm) {
-    const List<Apple> apples = session_.GetAll(Farm{.id = farm}, &Farm::apples);
+    const List<Apple> apples =
+        session_.GetAll(history_.farm(farm), &Farm::apples);
     if (!apples.ok()) {
       EXPECT_TRUE(history_.setting().fails) << apples.status();
       return;
@@ -463,6 +473,7 @@ class Worker {
   Worker(History& history, uint64_t seed) : history_(history), random_(seed) {}
 
   void Step() {
+    if (history_.setting().mostly_reads && Below(48) > 0) return JustRead();
     switch (Below(16)) {
       case 0:
         return history_.Tick();
@@ -508,6 +519,13 @@ class Worker {
   Reader& Long() {
     if (!long_) long_.emplace(history_);
     return *long_;
+  }
+
+  void JustRead() {
+    Reader reader(history_);
+    for (int i = 0; i < 4; ++i)
+      Below(4) == 0 ? reader.Get(Apple()) : reader.GetList(Below(kFarms));
+    reader.CheckAllSeen();
   }
 
   void CheckShared() const {
@@ -624,6 +642,8 @@ TEST_P(HistoryTest, NobodySeesWhatWasBefore) {
     }
   }
   EXPECT_FALSE(HasFailure()) << "with POLYREF_TEST_SEED=" << seed;
+  if (std::get<0>(GetParam()).name == "MostlyReads")
+    history.CheckListsWereShared();
   history.CheckNothingIsLeft();
 }
 
@@ -634,6 +654,10 @@ const Setting kSettings[] = {
      .capacity_bytes = 4000,
      .eviction = EvictionKind::kLru},
     {.name = "NoRoom", .capacity_bytes = 0},
+    {.name = "MostlyReads", .mostly_reads = true},
+    {.name = "MostlyReadsLittleRoom",
+     .capacity_bytes = 6000,
+     .mostly_reads = true},
     {.name = "ShortLives", .time_to_live = absl::Seconds(20)},
     {.name = "ShortLivesRenewed",
      .capacity_bytes = 6000,

@@ -92,7 +92,7 @@ IdentityMap::IdentityMap(const Schema& schema, Options options)
           mutex_.AssertHeld();
           Discard(std::move(memory));
         },
-        shared_bytes_));
+        shared_budget_));
   }
 }
 

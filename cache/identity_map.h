@@ -58,6 +58,7 @@
 #include "polyref/cache/internal/lease_table.h"
 #include "polyref/cache/internal/mutex.h"
 #include "polyref/cache/internal/open_readers.h"
+#include "polyref/cache/internal/shared_lists.h"
 #include "polyref/cache/internal/type_epoch.h"
 #include "polyref/cache/internal/type_indexes.h"
 #include "polyref/cache/internal/type_table.h"
@@ -497,7 +498,10 @@ class IdentityMap {
   static int64_t BytesOf(const TypeTable& table, const Entry& entry,
                          const Version& version);
   void EvictEntry(Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void EndEpochs() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Of all types, or of those that have shared lists.
+  void EndEpochs(bool all) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Sets the room for shared lists.
+  void BudgetShared() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void TrimCoverage() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void CountCoverage(TypeTable& table) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
@@ -529,7 +533,7 @@ class IdentityMap {
   const int64_t empty_policy_bytes_;  // what it takes with no entry
   int64_t pinned_bytes_ = 0;  // of entries that the policy does not know
   int64_t coverage_bytes_ = 0;
-  std::atomic<int64_t> shared_bytes_{0};  // of lists that readers share
+  SharedBudget shared_budget_;  // of lists that readers share
   int64_t in_use_bytes_ = 0;
   int64_t over_budget_count_ = 0;
   uint64_t random_ = 0x9E3779B97F4A7C15;

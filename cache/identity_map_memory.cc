@@ -247,13 +247,13 @@ void IdentityMap::Uncharge(TypeTable& table, Entry& entry) {
 int64_t IdentityMap::resident_bytes() const {
   return policy_->charged_bytes() + policy_->own_bytes() - empty_policy_bytes_ +
          pinned_bytes_ + coverage_bytes_ +
-         shared_bytes_.load(std::memory_order_relaxed);
+         shared_budget_.used.load(std::memory_order_relaxed);
 }
 
 void IdentityMap::EvictToFit() {
-  if (resident_bytes() <= options_.capacity_bytes) return;
+  if (resident_bytes() <= options_.capacity_bytes) return BudgetShared();
   // What readers share costs less to have again than an object.
-  if (shared_bytes_.load(std::memory_order_relaxed) > 0) EndEpochs();
+  if (shared_budget_.used > 0) EndEpochs(/*all=*/false);
   TrimCoverage();
   bool evicted = false;
   const auto hash_of = [this](const EvictionNode& node) {
@@ -269,15 +269,26 @@ void IdentityMap::EvictToFit() {
     EvictEntry(static_cast<Entry&>(*node));
     evicted = true;
   }
-  if (!evicted) return;
+  BudgetShared();
   // The policy took uses away of what it spared, and wants to see new ones.
-  EndEpochs();
+  if (evicted) EndEpochs(/*all=*/true);
+}
+
+void IdentityMap::EndEpochs(bool all) {
+  for (const auto& table : tables_)
+    if (all || table->indexes.has_shared()) table->EndEpoch(write());
+  Publish();
   if (!has_readers()) Reclaim();
 }
 
-void IdentityMap::EndEpochs() {
-  for (const auto& table : tables_) table->EndEpoch(write());
-  Publish();
+void IdentityMap::BudgetShared() {
+  // They take what nothing else needs, but for a part of it: a cache that is
+  // full shares none, instead of some between one load and the next.
+  const int64_t used = shared_budget_.used.load(std::memory_order_relaxed);
+  const int64_t others = resident_bytes() - used;
+  const int64_t capacity = options_.capacity_bytes;
+  shared_budget_.most.store(capacity - capacity / 16 - others,
+                            std::memory_order_relaxed);
 }
 
 void IdentityMap::EvictEntry(Entry& entry) {

@@ -271,6 +271,18 @@ TEST_F(SharedListsTest, WhatWasPrefetchedIntoTheListGoesBeforeTheSharedOne) {
   EXPECT_THAT(Read(session, shelf1_), ElementsAre(12, 11));
 }
 
+TEST_F(SharedListsTest, WhatWasPrefetchedLastIsReadAlsoAfterARefresh) {
+  ReadOften();
+  const std::vector<Shelf> row = {{1, {}}};
+  Session session = cache_->NewSession();
+  ASSERT_TRUE(session.Prefetch(row, Prefetch{"books{limit=1}"}).ok());
+  EXPECT_THAT(Read(session, row[0]), ElementsAre(12));
+  ASSERT_TRUE(session.Prefetch(row, Prefetch{"books"}).ok());
+  EXPECT_THAT(Read(session, row[0]), ElementsAre(12, 11));
+  session.Refresh();
+  EXPECT_THAT(Read(session, row[0]), ElementsAre(12, 11));
+}
+
 TEST_F(SharedListsTest, MemoryOfSharedListsIsCountedAndGivenBack) {
   {
     Session session = cache_->NewSession();
@@ -294,14 +306,28 @@ TEST_F(SharedListsTest, MemoryOfSharedListsIsCountedAndGivenBack) {
 TEST_F(SharedListsTest, SharedListsGoBeforeObjectsDo) {
   ReadOften();
   const int64_t bytes = ResidentBytes();
-  Make({.capacity_bytes = bytes});
+  Make({.capacity_bytes = bytes * 16 / 15 + 16});
   ReadOften();
-  ASSERT_EQ(ResidentBytes(), bytes);
-  // One object more, which is smaller than the three lists.
-  ASSERT_TRUE(cache_->Put(Shelf{4, {}}).ok());
+  ASSERT_TRUE(IsShared(shelf1_));
+  // Objects more, which take less than the three lists.
+  for (int64_t id = 4; id < 6; ++id)
+    ASSERT_TRUE(cache_->Put(Shelf{id, {}}).ok());
   EXPECT_FALSE(IsShared(shelf1_));
   for (const TypeStats& type : cache_->Stats().types)
     EXPECT_EQ(type.evicted, 0) << type.content_type;
+  EXPECT_THAT(ReadAnew(shelf1_), ElementsAre(12, 11));
+}
+
+TEST_F(SharedListsTest, FullCacheSharesNothing) {
+  {
+    Session session = cache_->NewSession();
+    for (const Shelf& shelf : shelves_) Read(session, shelf);
+  }
+  const int64_t bytes = ResidentBytes();
+  Make({.capacity_bytes = bytes});
+  ReadOften();
+  ReadOften();
+  EXPECT_EQ(ResidentBytes(), bytes);
   EXPECT_THAT(ReadAnew(shelf1_), ElementsAre(12, 11));
 }
 
@@ -319,6 +345,58 @@ TEST_F(SharedListsTest, CoverageThatIsLostEndsIt) {
   EXPECT_FALSE(IsShared(shelf1_));
   Session session = cache_->NewSession({.fetch_mode = FetchMode::kForbid});
   EXPECT_FALSE(session.GetAll(shelf1_, &Shelf::books).ok());
+}
+
+// ---- Two references to one type. ----
+
+struct User;
+struct Note {
+  int64_t id = 0;
+  Ref<User> author = {};
+  Ref<User> reviewer = {};
+};
+struct User {
+  int64_t id = 0;
+  Many<Note> written = {};
+  Many<Note> reviewed = {};
+};
+
+class NoteSchema : public Schema {
+ public:
+  NoteSchema() {
+    Define<Note>("wiki.note")
+        .Key("id", &Note::id)
+        .ForeignKey("author", &Note::author)
+        .ForeignKey("reviewer", &Note::reviewer);
+    Define<User>("wiki.user")
+        .Key("id", &User::id)
+        .HasMany("written", &User::written, &Note::author)
+        .HasMany("reviewed", &User::reviewed, &Note::reviewer);
+  }
+};
+
+TEST(SharedListsOfTwoReferencesTest, LoadOfAChildOfTheOtherEndsNothing) {
+  const NoteSchema schema;
+  MemorySource db(schema);
+  const User user = {1, {}, {}};
+  db.Add<User>({user});
+  db.Add<Note>({{11, Ref<User>(1), Ref<User>(2)}});
+  GraphCache cache(schema, db);
+  const auto is_shared = [&] {
+    Session session = cache.NewSession();
+    return session.state().lists().FindShared(schema.Find<Note>()->id(),
+                                              *schema.Find<User>(), &user,
+                                              user.written.hint()) != nullptr;
+  };
+  for (uint32_t i = 0; i <= cache_internal::TypeEpoch::kSettled; ++i)
+    cache.NewSession().GetAll(user, &User::written);
+  ASSERT_TRUE(is_shared());
+  db.Add<Note>({{12, Ref<User>(2), Ref<User>(1)}});
+  ASSERT_NE(cache.NewSession().Get(Ref<Note>(12)), nullptr);
+  EXPECT_TRUE(is_shared());
+  db.Add<Note>({{13, Ref<User>(1), Ref<User>(2)}});
+  ASSERT_NE(cache.NewSession().Get(Ref<Note>(13)), nullptr);
+  EXPECT_FALSE(is_shared());
 }
 
 }  // namespace

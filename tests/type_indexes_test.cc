@@ -2,7 +2,6 @@
 // in the tests of lists.
 #include "polyref/cache/internal/type_indexes.h"
 
-#include <atomic>
 #include <cstdint>
 #include <vector>
 
@@ -95,8 +94,8 @@ class TypeIndexesTest : public ::testing::Test {
   const ListOrder order_{apple_};
   const Apple apples_[2] = {{2, Ref<Farm>(1)}, {1, Ref<Farm>(1)}};
   const ListParent farm_{schema_.Find<Farm>()->id(), 1};
-  std::atomic<int64_t> shared_bytes_{0};
-  TypeIndexes indexes_{schema_, apple_, shared_bytes_};
+  SharedBudget budget_;
+  TypeIndexes indexes_{schema_, apple_, budget_};
   TypeEpoch epochs_;
 };
 
@@ -143,15 +142,25 @@ TEST_F(TypeIndexesTest, WhatExpiresIsNotShared) {
   EXPECT_EQ(Share(epochs_.now()), nullptr);
 }
 
+TEST_F(TypeIndexesTest, NothingIsSharedWithoutRoom) {
+  Cover();
+  See();
+  budget_.most = 0;
+  EXPECT_EQ(Share(epochs_.now()), nullptr);
+  EXPECT_EQ(budget_.used, 0);
+  budget_.most = 1;
+  EXPECT_NE(Share(epochs_.now()), nullptr);
+}
+
 TEST_F(TypeIndexesTest, NothingIsSharedInAnEpochThatIsOver) {
   Cover();
   See();
   const Epoch before = epochs_.now();
   ASSERT_NE(Share(before), nullptr);
-  EXPECT_GT(shared_bytes_, 0);
+  EXPECT_GT(budget_.used, 0);
   epochs_.BeginWith(2);
   ASSERT_NE(indexes_.TakeShared(), nullptr);
-  EXPECT_EQ(shared_bytes_, 0);
+  EXPECT_EQ(budget_.used, 0);
   EXPECT_EQ(indexes_.TakeShared(), nullptr);
   EXPECT_EQ(Share(before), nullptr);
   EXPECT_EQ(indexes_.FindShared(list_, farm_, before), nullptr);

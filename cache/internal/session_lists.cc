@@ -83,28 +83,33 @@ void SessionLists::Hold(const Query& query, const HashedParent& parent,
 const ListResult* SessionLists::Find(const Query& query,
                                      const HashedParent& parent,
                                      const EpochHint* hint) {
+  const bool stands = ReadsAsItStands(*query);
+  bool may_be_shared =
+      stands && query->is_plain && ReaderOf(query->load.child->id()).shares;
+  const bool is_in_use = IsInUse(*query->list);
+  if (may_be_shared && !is_in_use) {
+    if (const auto* shared = FindShared(query, parent, hint, /*shares=*/false))
+      return shared;
+  }
   SettleShared();
   Entry* entry = FindEntry(*query, parent);
   const uint64_t generation = GenerationOf(*query);
   if (const ListResult* result = ResultOf(entry, generation)) return result;
+  // What it has read of it, or loaded, stands.
+  may_be_shared &= entry == nullptr;
+  if (may_be_shared && is_in_use) {
+    if (const auto* shared = FindShared(query, parent, hint, /*shares=*/false))
+      return shared;
+  }
   Extent extent;
   read_.clear();
   bool is_read = false;
-  if (ReadsAsItStands(*query)) {
-    const bool shares = entry == nullptr && query->is_plain &&
-                        ReaderOf(query->load.child->id()).shares;
-    if (shares) {
-      const ListResult* const shared =
-          FindShared(query, parent, hint, /*shares=*/false);
-      if (shared != nullptr) return shared;
-    }
-    bool may_be_shared = false;
-    is_read =
-        ReadAsItStands(*query, parent, entry, extent, read_, may_be_shared);
-    if (shares && may_be_shared) {
-      const ListResult* const shared =
-          FindShared(query, parent, hint, /*shares=*/true);
-      if (shared != nullptr) return shared;
+  if (stands) {
+    bool is_seen = false;
+    is_read = ReadAsItStands(*query, parent, entry, extent, read_, is_seen);
+    if (may_be_shared && is_seen) {
+      if (const auto* shared = FindShared(query, parent, hint, /*shares=*/true))
+        return shared;
     }
     // The cache knew nothing of it when the session began, nor does it now.
     if (!is_read && extent.kind == Extent::Kind::kUnknown &&

@@ -73,6 +73,7 @@ class SessionLists {
   // enough. As Find, but nothing is kept, and the slot stays as it is.
   std::optional<std::vector<const void*>> Read(const ListQuery& query,
                                                const HashedParent& parent) {
+    SettleShared();
     Extent ignored;
     return Read(query, parent, FindEntry(query, parent), ignored);
   }

@@ -10,7 +10,10 @@
 #define POLYREF_CACHE_INTERNAL_SHARED_LISTS_H_
 
 #include <algorithm>
+#include <atomic>
 #include <cstddef>
+#include <cstdint>
+#include <limits>
 #include <memory>
 #include <span>
 #include <utility>
@@ -61,33 +64,55 @@ class SharedLists {
                          const HashedParent& parent) const {
     const auto of_list = lists_.find(&list);
     if (of_list == lists_.end()) return nullptr;
-    const auto it = of_list->second.find(parent);
-    return it == of_list->second.end() ? nullptr : it->second.get();
+    const auto it = of_list->second.by_parent.find(parent);
+    return it == of_list->second.by_parent.end() ? nullptr : it->second.get();
   }
 
-  // Whether any list of the parent is here.
-  bool Has(const HashedParent& parent) const {
-    return std::any_of(lists_.begin(), lists_.end(), [&](const auto& of_list) {
-      return of_list.second.contains(parent);
+  // Whether a list of the parent is here that is the reverse of the reference.
+  bool Has(const Relation& reference, const HashedParent& parent) const {
+    return std::any_of(lists_.begin(), lists_.end(), [&](const auto& one) {
+      const OfList& of_list = one.second;
+      return of_list.reference == &reference &&
+             of_list.by_parent.contains(parent);
     });
   }
 
-  // REQUIRES: it is not here yet.
+  // The reverse of `reference`. REQUIRES: it is not here yet.
   const SharedList* Add(std::unique_ptr<const SharedList> list,
-                        const HashedParent& parent) {
+                        const Relation& reference, const HashedParent& parent) {
+    const SharedList* const added = list.get();
+    OfList& of_list = lists_[added->list];
+    of_list.reference = &reference;
+    of_list.by_parent.try_emplace(ListParent(parent), std::move(list));
+    bytes_ += BytesOf(*added);
+    return added;
+  }
+  // What a list takes here, in bytes.
+  static size_t BytesOf(const SharedList& list) {
     constexpr size_t kSlot = sizeof(std::pair<ListParent, void*>) + 1;
-    bytes_ += list->bytes() + kSlot;
-    auto& of_list = lists_[list->list];
-    return of_list.try_emplace(ListParent(parent), std::move(list))
-        .first->second.get();
+    return list.bytes() + kSlot;
   }
 
  private:
+  struct OfList {
+    const Relation* reference = nullptr;
+    ParentMap<std::unique_ptr<const SharedList>> by_parent = {};
+  };
+
   const Epoch epoch_;
   size_t bytes_ = 0;
-  absl::flat_hash_map<const ListRelation*,
-                      ParentMap<std::unique_ptr<const SharedList>>>
-      lists_;
+  absl::flat_hash_map<const ListRelation*, OfList> lists_;
+};
+
+// The bytes that the shared lists of all types take, and may take. Any thread.
+struct SharedBudget {
+  std::atomic<int64_t> used{0};
+  std::atomic<int64_t> most{std::numeric_limits<int64_t>::max()};
+
+  bool has_room() const {
+    return used.load(std::memory_order_relaxed) <
+           most.load(std::memory_order_relaxed);
+  }
 };
 
 }  // namespace polyref::cache_internal

@@ -30,10 +30,10 @@ size_t HashOfScalar(const Scalar& scalar) {
 }  // namespace
 
 TypeIndexes::TypeIndexes(const Schema& schema, const ContentType& type,
-                         std::atomic<int64_t>& shared_bytes)
+                         SharedBudget& shared_budget)
     : schema_(schema),
       type_(type),
-      shared_bytes_(shared_bytes),
+      shared_budget_(shared_budget),
       matches_(type.indexes().size()) {
   for (const ContentType& parent : schema.types()) {
     for (const ListRelation& list : parent.lists()) {
@@ -63,7 +63,8 @@ bool TypeIndexes::Add(const void* object, uint64_t hint) {
     if (!parent) continue;
     const HashedParent hashed(*parent);
     reference->children.Add(hashed.hash(), {object, hint});
-    changes_shared |= shared_ != nullptr && shared_->Has(hashed);
+    changes_shared |=
+        shared_ != nullptr && shared_->Has(*reference->relation, hashed);
   }
   for (size_t i = 0; i < matches_.size(); ++i)
     matches_[i].Add(HashOf(ValuesOf(type_.indexes()[i], object)), object);
@@ -125,6 +126,7 @@ const SharedList* TypeIndexes::Share(const ListRelation& list,
                                      const HashedParent& parent, Sequence at,
                                      Epoch epoch,
                                      const TypeEpoch& of_type) const {
+  if (of_type.now() != epoch || !shared_budget_.has_room()) return nullptr;
   const WriterLock lock(mutex_);
   // Whoever ends the epoch takes what is shared after that, under this lock.
   if (of_type.now() != epoch) return nullptr;
@@ -141,20 +143,23 @@ const SharedList* TypeIndexes::Share(const ListRelation& list,
   std::vector<const void*> members;
   members.reserve(family.children.size());
   for (const auto& child : family.children) members.push_back(child.object);
-  order.Sort(members);
-  const size_t before = shared_->bytes();
-  const SharedList* const shared = shared_->Add(
-      std::make_unique<const SharedList>(list, parent, members), parent);
-  shared_bytes_ += static_cast<int64_t>(shared_->bytes() - before);
-  return shared;
+  if (family.order == nullptr || *family.order != order) order.Sort(members);
+  auto shared = std::make_unique<const SharedList>(list, parent, members);
+  shared_budget_.used += static_cast<int64_t>(SharedLists::BytesOf(*shared));
+  return shared_->Add(std::move(shared), reference, parent);
 }
 
 std::unique_ptr<SharedLists> TypeIndexes::TakeShared() {
   if (references_.empty()) return nullptr;
   const WriterLock lock(mutex_);
   if (shared_ != nullptr)
-    shared_bytes_ -= static_cast<int64_t>(shared_->bytes());
+    shared_budget_.used -= static_cast<int64_t>(shared_->bytes());
   return std::exchange(shared_, nullptr);
+}
+
+bool TypeIndexes::has_shared() const {
+  const ReaderLock lock(mutex_);
+  return shared_ != nullptr;
 }
 
 std::vector<ObjectKey> TypeIndexes::Matches(

@@ -4,7 +4,6 @@
 #ifndef POLYREF_CACHE_INTERNAL_TYPE_INDEXES_H_
 #define POLYREF_CACHE_INTERNAL_TYPE_INDEXES_H_
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -35,9 +34,9 @@ namespace polyref::cache_internal {
 // lookups for each index, and a lock if there is any.
 class TypeIndexes {
  public:
-  // Counts the bytes of shared lists in `shared_bytes`.
+  // Shares lists within the budget, which it borrows.
   TypeIndexes(const Schema& schema, const ContentType& type,
-              std::atomic<int64_t>& shared_bytes);
+              SharedBudget& shared_budget);
   ~TypeIndexes();
 
   // Indexes an object of the type, or takes it out again before it changes or
@@ -106,8 +105,9 @@ class TypeIndexes {
   // The list of `parent`, if it is shared in that epoch; else null.
   const SharedList* FindShared(const ListRelation& list,
                                const HashedParent& parent, Epoch epoch) const;
-  // Shares it from now on, if all in the epoch see all of it, and it has no
-  // time to live: as of `at`, which is now. `of_type` is of the type.
+  // Shares it from now on, if all in the epoch see all of it, it has no time to
+  // live, and there is room: as of `at`, which is now. `of_type` is of the
+  // type.
   const SharedList* Share(const ListRelation& list, const Relation& reference,
                           const ListOrder& order, const HashedParent& parent,
                           Sequence at, Epoch epoch,
@@ -115,6 +115,7 @@ class TypeIndexes {
   // The epoch has ended: takes what was shared in it, or nothing, to be freed
   // when its last reader has gone. By the thread that makes changes.
   std::unique_ptr<SharedLists> TakeShared();
+  bool has_shared() const;
 
   // The keys of all indexed objects with those values; a key may come twice.
   // REQUIRES: the index is one of the type's, `values` as many as it has parts.
@@ -247,7 +248,7 @@ class TypeIndexes {
 
   const Schema& schema_;
   const ContentType& type_;
-  std::atomic<int64_t>& shared_bytes_;  // of all types
+  SharedBudget& shared_budget_;
   size_t bytes_per_object_ = 0;
   // Held for what the two below point at. Which references and indexes there
   // are does not change.

@@ -48,10 +48,10 @@ class TypeTable {
 
  public:
   TypeTable(const Schema& schema, const ContentType& type, EntryPools& pools,
-            EntryTable::Discard discard, std::atomic<int64_t>& shared_bytes)
+            EntryTable::Discard discard, SharedBudget& shared_budget)
       : type(type),
         entries(EntryTable::Make(type, pools, discard)),
-        indexes(schema, type, shared_bytes),
+        indexes(schema, type, shared_budget),
         has_rules_for_puts(HasRulesForPuts(type)),
         discard_(std::move(discard)) {}
 

@@ -25,6 +25,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/str_join.h"
 #include "gtest/gtest.h"
 #include "polyref/cache/cache_stats.h"
 #include "polyref/cache/condition.h"
@@ -49,6 +50,7 @@ constexpr int kOwners = 5;  // the farms, then two markets
 constexpr int kApples = 7;
 constexpr int kSizes = 4;
 constexpr int kNone = -1;
+constexpr const char* kUnnamed = " without a slot";
 
 // A row of the model.
 struct Row {
@@ -78,19 +80,22 @@ struct Question {
     return "q" + std::to_string(order) + "-" + std::to_string(limit) + "-" +
            std::to_string(offset) + "-" + std::to_string(where);
   }
-  std::string ListName() const {
-    return which == Which::kApples ? "apples" : "praised";
-  }
-  std::string Path() const {
-    std::string path = ListName() + "{as=" + Slot();
+  // Into a slot of its own, or the unnamed one.
+  std::string Path(bool unnamed = false) const {
+    std::vector<std::string> options;
+    if (!unnamed) options.push_back("as=" + Slot());
     if (order > 0)
-      path += std::string(";order=") +
-              std::array{"", "id", "size", "-size"}[static_cast<size_t>(order)];
-    if (limit > 0) path += ";limit=" + std::to_string(limit);
-    if (offset > 0) path += ";offset=" + std::to_string(offset);
-    if (where > 0) path += where == 1 ? ";where=big" : ";where=big_sql";
-    if (count) path += ";count";
-    return path + "}";
+      options.push_back(
+          std::string("order=") +
+          std::array{"", "id", "size", "-size"}[static_cast<size_t>(order)]);
+    if (limit > 0) options.push_back("limit=" + std::to_string(limit));
+    if (offset > 0) options.push_back("offset=" + std::to_string(offset));
+    if (where > 0)
+      options.push_back(where == 1 ? "where=big" : "where=big_sql");
+    if (count) options.push_back("count");
+    const std::string list = which == Which::kApples ? "apples" : "praised";
+    return options.empty() ? list
+                           : list + "{" + absl::StrJoin(options, ";") + "}";
   }
   std::string Name() const { return Path() + " of " + std::to_string(owner); }
 
@@ -117,6 +122,8 @@ struct Reader {
   bool failed = false;
   // The pointers read since it last changed its view itself.
   std::map<std::string, std::vector<const Apple*>> seen = {};
+  // What was last prefetched into the unnamed slots of lists, by owner.
+  std::map<std::pair<Which, int>, Question> unnamed = {};
 
   // Every view it was ever given, with what was in it.
   struct View {
@@ -395,7 +402,9 @@ class ListModel {
   void ReadSome(Reader& reader) { Read(reader, DrawQuestion()); }
   void Read(Reader& reader, const Question& question) {
     last_question_ = question;
-    if (!question.is_plain() || Below(3) == 0) PrefetchFor(reader, question);
+    const bool unnamed = !question.count && Below(3) == 0;
+    if (!question.is_plain() || Below(3) == 0)
+      PrefetchFor(reader, question, unnamed);
     Ask(reader, question);
   }
   // What was read last, in a session that begins now.
@@ -420,12 +429,9 @@ class ListModel {
   }
 
   // For all owners of its type, or some, the one in question among them.
-  void PrefetchFor(Reader& reader, const Question& question) {
-    const bool unnamed = question.is_plain() && Below(2) == 0;
+  void PrefetchFor(Reader& reader, const Question& question, bool unnamed) {
     const Prefetch what =
-        Prefetch{unnamed ? question.ListName() : question.Path()}
-            .With(big_)
-            .With(big_sql_);
+        Prefetch{question.Path(unnamed)}.With(big_).With(big_sql_);
     const bool all = Below(2) == 0;
     const auto run = [&](const auto& rows, size_t index) {
       const absl::StatusOr<PrefetchReport> report =
@@ -437,12 +443,31 @@ class ListModel {
     const auto owner = static_cast<size_t>(question.owner);
     owner < kFarms ? run(farms_, owner) : run(markets_, owner - kFarms);
     prefetched_ = !unnamed;
+    if (!unnamed) return;
+    const bool of_farms = question.owner < kFarms;
+    for (int other = 0; other < kOwners; ++other) {
+      if (other != question.owner && (!all || (other < kFarms) != of_farms))
+        continue;
+      Question read = question;
+      read.owner = other;
+      reader.unnamed.insert_or_assign({question.which, other}, read);
+    }
+    // What was read by another question is forgotten.
+    std::erase_if(reader.seen, [](const auto& seen) {
+      return seen.first.ends_with(kUnnamed);
+    });
   }
 
-  // Reads it, and checks what was read.
-  void Ask(Reader& reader, const Question& question) {
-    SCOPED_TRACE(question.Name());
+  // Reads it, and checks what was read: without a slot of its own, what was
+  // last prefetched into the unnamed one.
+  void Ask(Reader& reader, const Question& asked) {
     const bool prefetched = std::exchange(prefetched_, false);
+    const auto last = reader.unnamed.find({asked.which, asked.owner});
+    const Question question =
+        prefetched || asked.count || last == reader.unnamed.end()
+            ? asked
+            : last->second;
+    SCOPED_TRACE(question.Name());
     if (failing_) reader.failed = true;
     if (question.count) return CheckCount(reader, question);
     const List<Apple> list = ListOf(reader, question, prefetched);
@@ -459,7 +484,7 @@ class ListModel {
     reader.views.push_back(std::move(view));
     CheckMembers(reader, question, members);
     const auto [before, is_new] = reader.seen.try_emplace(
-        question.Name() + (prefetched ? "" : " as declared"), members);
+        question.Name() + (prefetched ? "" : kUnnamed), members);
     ASSERT_EQ(before->second, members) << "it was read differently before";
   }
 

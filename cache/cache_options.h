@@ -52,22 +52,24 @@ struct TypeOptions {
 
 struct CacheOptions {
   // For everything the cache owns: objects, keys, index nodes, known absences,
-  // coverage of lists. What is evicted while a session or a shared handle may
-  // still read it is kept beside that, and counted. 0: nothing outlives the
-  // sessions that use it.
+  // coverage of lists, and in room that is left, lists that sessions share.
+  // What is evicted while a session or a shared handle may still read it is
+  // kept beside that, and counted. 0: nothing outlives the sessions that use
+  // it.
   //
   // An entry is charged, beside its object, on 64-bit machines with glibc:
   //
-  //   integer key                     164 bytes
-  //   UUID key                        181
-  //   text key                        198, and its text if not within 15 bytes
+  //   integer key                     101 bytes
+  //   UUID key                        109
+  //   text key                        126, and its text if not within 15 bytes
   //   each index, and each reference
   //     that has lists over it         88
+  //   once its object was replaced     64
   //   eviction                        8 to 16, kLru 16 to 32
   //
   // Filled with 10,000 objects or more it agrees with the allocator within a
   // tenth: tables double from time to time, and are charged as an average. The
-  // memory of entries, 128 to 160 bytes each of the above, comes in slabs, each
+  // memory of entries, 80 to 104 bytes each of the above, comes in slabs, each
   // an eighth of all before it, and goes back to the heap when nothing is left
   // in a slab: while a cache turns from one kind of key to another, or to fewer
   // and larger objects, what is free in slabs that are half in use comes beside

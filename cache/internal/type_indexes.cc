@@ -144,9 +144,11 @@ const SharedList* TypeIndexes::Share(const ListRelation& list,
   members.reserve(family.children.size());
   for (const auto& child : family.children) members.push_back(child.object);
   if (family.order == nullptr || *family.order != order) order.Sort(members);
-  auto shared = std::make_unique<const SharedList>(list, parent, members);
+  const SharedList* const shared =
+      shared_->Add(std::make_unique<const SharedList>(list, parent, members),
+                   reference, parent);
   shared_budget_.used += static_cast<int64_t>(SharedLists::BytesOf(*shared));
-  return shared_->Add(std::move(shared), reference, parent);
+  return shared;
 }
 
 std::unique_ptr<SharedLists> TypeIndexes::TakeShared() {

@@ -31,7 +31,8 @@ namespace polyref::cache_internal {
 class EntryHint {
  public:
   EntryHint() = default;
-  // A wrong value costs a lookup, so that what is assigned keeps it.
+  // A copy has none. What is assigned keeps its own value, which costs a lookup
+  // if it is wrong, and forgets the object, which would be wrong.
   EntryHint(const EntryHint&) noexcept {}
   EntryHint& operator=(const EntryHint& other) noexcept {
     object_ = other.object_;

@@ -83,6 +83,7 @@ class PlanRun {
   // IdentityMap::ExpectReads.
   void Expect(const Stop::Way& way, std::span<const void* const> objects) const;
   void Follow(const Stop::Way& way, const void* object);
+  // Those that sessions share are met at once, the others one by one.
   void FollowLists(const Stop::ListWay& way, const Stop& stop,
                    std::span<const void* const> objects);
   void FollowList(const Stop::ListWay& way, const ContentType& type,
@@ -97,6 +98,7 @@ class PlanRun {
   // is that of the parent's Many, if it is at hand.
   bool MeetList(const Stop::ListWay& way, const HashedParent& parent,
                 const EpochHint* hint = nullptr);
+  // Meets the members of a list. Costs nothing where the plan ends.
   void MeetAll(int32_t stop, const ListResult& list);
   // With `whole`, without its limit.
   void WantList(const Stop::ListWay& way, const HashedParent& parent,

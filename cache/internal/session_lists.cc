@@ -20,7 +20,8 @@
 // What one session reads so, as it is declared, is what all others in the epoch
 // would read: it is shared with them, and they find it over the parent's Many.
 // A session notes which of those it has read. It gives them entries as soon as
-// it reads any list in another way, so that they stay what they were, too.
+// it reads any list in another way, so that they stay what they were, too; from
+// then on that slot is in use, and its entries are looked at first.
 #include "polyref/cache/internal/session_lists.h"
 
 #include <algorithm>

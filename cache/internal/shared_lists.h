@@ -6,6 +6,12 @@
 // A list is in it only if memory knows all of it, for as long as the epoch
 // lasts. What would change it ends the epoch: a write to the type does so by
 // itself, and the load of a child of such a list has to (TypeIndexes::Add).
+//
+// The indexes of the type own the lists of the present epoch, and a list does
+// not change while it is there. When the epoch ends they are retired as a
+// whole, and freed when the last reader from before has gone: so what a session
+// was given is good until the session ends. None is made beyond the budget, nor
+// one that would have to be looked at again; then each session reads it itself.
 #ifndef POLYREF_CACHE_INTERNAL_SHARED_LISTS_H_
 #define POLYREF_CACHE_INTERNAL_SHARED_LISTS_H_
 

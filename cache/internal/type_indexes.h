@@ -106,8 +106,9 @@ class TypeIndexes {
   const SharedList* FindShared(const ListRelation& list,
                                const HashedParent& parent, Epoch epoch) const;
   // Shares it from now on, if all in the epoch see all of it, it has no time to
-  // live, and there is room: as of `at`, which is now. `of_type` is of the
-  // type.
+  // live, and there is room: as of `at`, which is now. Else null. `of_type` is
+  // of the type. Cost: the lock that changes take, unless it is plain that it
+  // can't be, and a walk over the children.
   const SharedList* Share(const ListRelation& list, const Relation& reference,
                           const ListOrder& order, const HashedParent& parent,
                           Sequence at, Epoch epoch,
@@ -115,6 +116,7 @@ class TypeIndexes {
   // The epoch has ended: takes what was shared in it, or nothing, to be freed
   // when its last reader has gone. By the thread that makes changes.
   std::unique_ptr<SharedLists> TakeShared();
+  // Whether there is anything to take.
   bool has_shared() const;
 
   // The keys of all indexed objects with those values; a key may come twice.

@@ -18,7 +18,6 @@ namespace polyref {
 using cache_internal::CacheState;
 using cache_internal::Change;
 using cache_internal::ChangeOf;
-using cache_internal::Hold;
 using cache_internal::IdentityMap;
 using cache_internal::KeyState;
 using cache_internal::MutexLock;
@@ -127,14 +126,6 @@ GraphCache::~GraphCache() { state_->AwaitBackground(); }
 Session GraphCache::NewSession(SessionOptions options) {
   return Session(
       std::make_unique<cache_internal::SessionState>(*state_, options));
-}
-
-Hold GraphCache::HoldObject(TypeTag tag, const ObjectKey& key) {
-  const ContentType* const type = schema().Find(tag);
-  if (type == nullptr) return Hold();
-  if (key.Is(type->key().kind)) return Hold(*state_, *type, key);
-  const std::optional<ObjectKey> canonical = type->CanonicalKey(key);
-  return canonical ? Hold(*state_, *type, *canonical) : Hold();
 }
 
 absl::StatusOr<LoadPlan> GraphCache::PlanFor(TypeTag tag,

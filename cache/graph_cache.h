@@ -82,7 +82,8 @@ class GraphCache {
   // are open.
   template <typename T>
   Held<T> Get(const ObjectKey& key) {
-    return Held<T>([&] { return HoldObject(TypeTagOf<T>(), key); });
+    return Held<T>(
+        [&] { return cache_internal::Hold(*state_, TypeTagOf<T>(), key); });
   }
   template <typename T>
   Held<T> Get(const Ref<T>& ref) {
@@ -183,7 +184,6 @@ class GraphCache {
  private:
   absl::StatusOr<LoadPlan> PlanFor(TypeTag tag, const Prefetch& what) const;
   // The object of a key in any spelling.
-  cache_internal::Hold HoldObject(TypeTag tag, const ObjectKey& key);
   absl::Status PutObjects(TypeTag tag, std::vector<ObjectPtr> objects);
   absl::Status PrimeObject(TypeTag tag, ObjectPtr object);
   absl::Status EraseKeys(TypeTag tag, std::span<const ObjectKey> keys);

@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 
+#include "absl/base/attributes.h"
 #include "polyref/cache/internal/cache_state.h"
 #include "polyref/cache/internal/renewal.h"
 #include "polyref/cache/internal/session_view.h"
@@ -15,29 +16,41 @@
 #include "polyref/cache/internal/wave.h"
 
 namespace polyref::cache_internal {
-namespace {
 
 using State = IdentityMap::State;
 
-Tick TimeOfRead(const CacheState& cache, const ContentType& type) {
-  return cache.map.rules(type.id()).may_expire() ? cache.Now() : kNoTime;
-}
-
-}  // namespace
-
-Hold::Hold(CacheState& cache, const ContentType& type, const ObjectKey& key)
-    : Hold() {
-  const Tick time = TimeOfRead(cache, type);
-  reader_ = cache.map.OpenReader(time);
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline void Hold::Open(CacheState& cache,
+                                                    const ContentType& type,
+                                                    const ObjectKey& key) {
+  IdentityMap& map = cache.map;
+  const IdentityMap::TypeRules& rules = map.rules(type.id());
+  const Tick time = rules.may_expire() ? cache.Now() : kNoTime;
+  const IdentityMap::Reader reader = map.OpenReader(time);
+  reader_ = reader.number;
   cache_ = &cache;  // from here on the reader ends, whatever happens
-  const IdentityMap::View view =
-      cache.map.Find(type.id(), key, reader_.snapshot, time);
-  cache.reads.Add(reader_, type.id(), view.state, 1);
-  object_ = view.object;
-  if (object_ != nullptr) [[likely]]
+  object_ = map.FindAtOnce(type.id(), key, reader.snapshot, rules.DueBy(time));
+  if (object_ != nullptr) [[likely]] {
+    cache.reads.Add(reader, type.id(), State::kLoaded, 1);
     return;
+  }
+  const IdentityMap::View view =
+      map.Find(type.id(), key, reader.snapshot, time);
+  cache.reads.Add(reader, type.id(), view.state, 1);
+  object_ = view.object;
+  if (object_ != nullptr) return;
   Close();
   if (view.state == State::kUnknown) Load(cache, type, key);
+}
+
+Hold::Hold(CacheState& cache, TypeTag tag, const ObjectKey& key) : Hold() {
+  const ContentType* const type = cache.schema.Find(tag);
+  if (type == nullptr) return;
+  if (key.Is(type->key().kind)) [[likely]] {
+    Open(cache, *type, key);
+    return;
+  }
+  const std::optional<ObjectKey> canonical = type->CanonicalKey(key);
+  if (canonical) Open(cache, *type, *canonical);
 }
 
 void Hold::Load(CacheState& cache, const ContentType& type,
@@ -57,7 +70,7 @@ void Hold::Load(CacheState& cache, const ContentType& type,
 void Hold::Close() {
   CacheState& cache = *std::exchange(cache_, nullptr);
   if (session_ == nullptr) {
-    cache.map.CloseReader(reader_);
+    cache.map.CloseReader({.number = reader_});
   } else {
     delete std::exchange(session_, nullptr);
   }

@@ -2,10 +2,10 @@
 #ifndef POLYREF_CACHE_HELD_H_
 #define POLYREF_CACHE_HELD_H_
 
+#include <cstdint>
 #include <utility>
 
 #include "polyref/cache/content_type.h"
-#include "polyref/cache/internal/open_readers.h"
 #include "polyref/cache/object_key.h"
 
 namespace polyref {
@@ -23,9 +23,9 @@ class Hold {
  public:
   // Holds nothing.
   Hold() = default;
-  // The object of a canonical key, if there is one; it is loaded if it is not
-  // in memory.
-  Hold(CacheState& cache, const ContentType& type, const ObjectKey& key);
+  // The object of the type of that class with that key, in any spelling, if
+  // there is one; it is loaded if it is not in memory.
+  Hold(CacheState& cache, TypeTag tag, const ObjectKey& key);
   Hold(Hold&& other) noexcept { Swap(other); }
   Hold& operator=(Hold&& other) noexcept {
     Hold taken(std::move(other));
@@ -39,6 +39,8 @@ class Hold {
   const void* object() const { return object_; }
 
  private:
+  // REQUIRES: the key is canonical.
+  void Open(CacheState& cache, const ContentType& type, const ObjectKey& key);
   void Load(CacheState& cache, const ContentType& type, const ObjectKey& key);
   void Close();
   void Swap(Hold& other) {
@@ -49,9 +51,9 @@ class Hold {
   }
 
   const void* object_ = nullptr;
-  CacheState* cache_ = nullptr;      // null: it keeps nothing
-  SessionView* session_ = nullptr;   // owned
-  OpenReaders::Reader reader_ = {};  // open if there is no session
+  CacheState* cache_ = nullptr;     // null: it keeps nothing
+  SessionView* session_ = nullptr;  // owned
+  uint64_t reader_ = 0;             // its number; open if there is no session
 };
 
 }  // namespace cache_internal

@@ -127,7 +127,7 @@ IdentityMap::Reader IdentityMap::OpenInLine(Tick time) {
 
 void IdentityMap::CloseInRound(const Reader& reader) {
   const MutexLock lock(mutex_);
-  if (reader.place == nullptr) readers_.Remove(reader);
+  if (!reader.has_place()) readers_.Remove(reader);
   Reclaim();
 }
 
@@ -236,7 +236,7 @@ Sequence IdentityMap::BeginLoad() { return *loads_.insert(now()); }
 void IdentityMap::EndLoad(Sequence began) { loads_.erase(loads_.find(began)); }
 
 void IdentityMap::Expect(ContentTypeId type, const ObjectKey& key) const {
-  table(type).entries->Expect(key);
+  table(type).entries->ExpectSlot(key);
 }
 
 bool IdentityMap::Revive(ContentTypeId type, const ObjectKey& key, Tick time) {

@@ -18,7 +18,7 @@ class OpenReadersTest : public ::testing::Test {
   std::optional<Reader> TryOpen(Sequence now, Tick time = 0) {
     now_.store(now);
     const Reader reader = readers_.TryOpen(now_, time);
-    if (reader.place == nullptr) return std::nullopt;
+    if (!reader.has_place()) return std::nullopt;
     return reader;
   }
   Reader Open(Sequence now, Tick time = 0) {
@@ -209,7 +209,7 @@ TEST_F(OpenReadersTest, ReadersAndRoundsDoNotMeet) {
   const auto read = [&] {
     while (!done.load()) {
       const Reader reader = readers_.TryOpen(now_, 0);
-      if (reader.place != nullptr) {
+      if (reader.has_place()) {
         if (halves[0] != halves[1]) wrong.fetch_add(1);
         if (Close(reader)) wrong.fetch_add(1);
         opened.fetch_add(1);

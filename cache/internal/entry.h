@@ -108,6 +108,19 @@ struct Entry : FirstVersion, EvictionNode {
     return version != nullptr && OlderThan(*version) != nullptr;
   }
 
+  // The newest version, if that is what a reader of writes up to `as_of` sees,
+  // to whom nothing from before `floor` counts, and it has an object and more
+  // time than until `due`. Null says nothing.
+  const Version* Newest(Sequence as_of, const std::atomic<Sequence>& floor,
+                        Tick due) const {
+    const Version* version = newest.load(std::memory_order_acquire);
+    if (version == nullptr || version->since > as_of ||
+        version->since < floor.load(std::memory_order_acquire) ||
+        version->expires <= due)
+      return nullptr;
+    return version->object == nullptr ? nullptr : version;
+  }
+
   // What a reader of writes up to `as_of` sees; null: nothing.
   const Version* At(Sequence as_of) const {
     const Version* version = newest.load(std::memory_order_acquire);

@@ -1,32 +1,26 @@
 // All entries are in one container, in the order in which they came. Nobody
 // looks for a key there: readers can't, while it changes, and what changes it
-// goes by the read index as well. Buckets of its own would make each entry
+// goes by the index as well. Buckets of its own would make each entry
 // larger by a tenth, and filling a cache take twice as long.
 //
-// The read index is in some shards, by the hash of the key. All are changed
-// under one lock: what they are for is that none is ever large enough to make
-// everybody wait while it grows.
-//
 // What must hold:
-//  1. A linked entry is in its shard's read index once and has the tag of its
-//     type; an unlinked one is not, and its tag is hidden.
+//  1. A linked entry is in the index once and has the tag of its type; an
+//     unlinked one is not, and its tag is hidden.
 //  2. Every entry is in the container, until it is freed. Of those with one key
 //     at most one is linked, and no other will be again.
 #include "polyref/cache/internal/entry_table.h"
 
-#include <array>
 #include <functional>
 #include <optional>
 #include <string>
 #include <type_traits>
 #include <utility>
 
-#include "absl/hash/hash.h"
 #include "boost/multi_index/sequenced_index.hpp"
 #include "boost/multi_index_container.hpp"
 #include "polyref/cache/internal/check.h"
 #include "polyref/cache/internal/heap_bytes.h"
-#include "polyref/cache/internal/read_index.h"
+#include "polyref/cache/internal/key_index.h"
 
 namespace polyref::cache_internal {
 namespace {
@@ -71,41 +65,28 @@ template <typename K>
 class KeyedTable final : public EntryTable {
  public:
   KeyedTable(ContentTypeId type, EntryPools& pools, Discard discard)
-      : type_(type),
+      : EntryTable(IndexKind<K>()),
+        type_(type),
         discard_(std::move(discard)),
         pool_(pools.of<K>()),
         entries_(NoEntries(pool_)) {}
 
-  Entry* Find(const ObjectKey& key) const override {
-    const BorrowedKey<K>& native = Native<K>(key);
-    const size_t hash = Hash(native);
-    return ShardOf(hash).Find(
-        hash, [&](const KeyedEntry<K>& entry) { return entry.key == native; });
-  }
-
-  void Expect(const ObjectKey& key) const override {
-    const size_t hash = Hash(Native<K>(key));
-    ShardOf(hash).Expect(hash);
-  }
-
   size_t ExpectSlot(const ObjectKey& key) const override {
-    const size_t hash = Hash(Native<K>(key));
-    ShardOf(hash).Expect(hash);
+    const size_t hash = Index::Hash(Native<K>(key));
+    index().Expect(hash);
     return hash;
   }
 
   const Entry* ExpectEntry(size_t hash) const override {
-    const Entry* const entry =
-        ShardOf(hash).Find(hash, [](const KeyedEntry<K>&) { return true; });
+    const Entry* const entry = index().FindLike(hash);
     __builtin_prefetch(entry);
     return entry;
   }
 
   Entry& Link(const ObjectKey& key) override {
     const BorrowedKey<K>& native = Native<K>(key);
-    const size_t hash = Hash(native);
-    Readable& shard = ShardOf(hash);
-    Drop(shard.MakeRoom(HashOfEntry));
+    const size_t hash = Index::Hash(native);
+    Drop(index().MakeRoom(hash));
     entries_.emplace_back(native);
     // From here on nothing fails.
     auto& entry = const_cast<KeyedEntry<K>&>(entries_.back());
@@ -113,23 +94,18 @@ class KeyedTable final : public EntryTable {
                   "the container's nodes are not as they are thought to be");
     EntryPool::SetTag(&entry, TagOf(type_) | kHidden);
     CountEntries(entries_.size());
-    shard.Insert(hash, &entry);
+    index().Insert(hash, &entry);
     EntryPool::SetTag(&entry, TagOf(type_));
     return entry;
   }
 
   void Unlink(Entry& entry) override {
-    const size_t hash = HashOf(entry);
-    auto slots = ShardOf(hash).Erase(hash, &Keyed(entry), HashOfEntry);
+    auto slots = index().Erase(Keyed(entry));
     EntryPool::SetTag(&entry, TagOf(type_) | kHidden);
     Drop(std::move(slots));
   }
 
-  size_t linked_count() const override {
-    size_t count = 0;
-    for (const Readable& shard : shards_) count += shard.size();
-    return count;
-  }
+  size_t linked_count() const override { return index().size(); }
 
   uint64_t HintTo(const Entry& entry) const override {
     return EntryPool::HintTo(&entry);
@@ -149,7 +125,7 @@ class KeyedTable final : public EntryTable {
     return ObjectKey(Keyed(entry).key);
   }
   size_t HashOf(const Entry& entry) const override {
-    return Hash(Keyed(entry).key);
+    return Index::Hash(Keyed(entry).key);
   }
 
   size_t BytesOf(const Entry& entry) const override {
@@ -191,21 +167,17 @@ class KeyedTable final : public EntryTable {
       KeyedEntry<K>,
       boost::multi_index::indexed_by<boost::multi_index::sequenced<>>,
       NodeAllocator<KeyedEntry<K>, K>>;
-  using Readable = ReadIndex<KeyedEntry<K>>;
+  using Index = KeyIndex<K>;
 
   static Entries NoEntries(EntryPool& pool) {
     const EntryPool::ApartScope apart(pool);  // the container's header
     return Entries(typename Entries::ctor_args_list(),
                    NodeAllocator<KeyedEntry<K>, K>(pool));
   }
-  // By bits of the hash that the read index uses for nothing else.
-  static constexpr size_t kShards = 16;
-  Readable& ShardOf(size_t hash) { return shards_[hash >> 44 & (kShards - 1)]; }
-  const Readable& ShardOf(size_t hash) const {
-    return shards_[hash >> 44 & (kShards - 1)];
-  }
+  Index& index() { return *std::get_if<Index>(&index_); }
+  const Index& index() const { return *std::get_if<Index>(&index_); }
 
-  // An entry's share of the read index: a slot of 8 bytes at a load between a
+  // An entry's share of the index: a slot of 8 bytes at a load between a
   // third and three quarters. Not what it takes at the moment: it doubles from
   // one entry to the next (and is let go when nearly empty), and a tenth of the
   // cache would have to leave for it at once.
@@ -213,36 +185,36 @@ class KeyedTable final : public EntryTable {
   // And of what the pool has ready: up to an eighth.
   static constexpr size_t kPoolBytes = kSlotBytes<K> / 16;
 
-  static size_t Hash(const BorrowedKey<K>& key) {
-    return absl::Hash<BorrowedKey<K>>()(key);
-  }
   static const KeyedEntry<K>& Keyed(const Entry& entry) {
     return static_cast<const KeyedEntry<K>&>(entry);
   }
   static KeyedEntry<K>& Keyed(Entry& entry) {
     return static_cast<KeyedEntry<K>&>(entry);
   }
-  static size_t HashOfEntry(const KeyedEntry<K>& entry) {
-    return Hash(entry.key);
-  }
-  // What the read index has put out of use, if anything.
-  void Drop(std::unique_ptr<typename Readable::Slots> slots) {
+  // What the index has put out of use, if anything.
+  void Drop(std::unique_ptr<typename Index::Slots> slots) {
     if (slots == nullptr) return;
     discard_(Memory(slots.release(), [](void* array) {
-      delete static_cast<typename Readable::Slots*>(array);
+      delete[] static_cast<std::remove_extent_t<typename Index::Slots>*>(array);
     }));
   }
 
   const ContentTypeId type_;
   const Discard discard_;
   EntryPool& pool_;
-  std::array<Readable, kShards> shards_;
   Entries entries_;
   typename Entries::iterator next_ = entries_.end();  // where Next goes on
   LeaseTable<K> leases_;
 };
 
 }  // namespace
+
+Entry* EntryTable::FindOther(const ObjectKey& key) const {
+  if (const auto* index = std::get_if<KeyIndex<Uuid>>(&index_))
+    return index->Find(key.uuid());
+  return std::get_if<KeyIndex<std::string>>(&index_)->Find(
+      Native<std::string>(key));
+}
 
 std::unique_ptr<EntryTable> EntryTable::Make(const ContentType& type,
                                              EntryPools& pools,

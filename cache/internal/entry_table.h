@@ -1,7 +1,7 @@
 // The entries of one content type, by key, and the leases on its keys.
 //
-// The record is a MultiIndex container; keys are found through read indexes
-// beside it.
+// The record is a MultiIndex container; keys are found through the index beside
+// it.
 #ifndef POLYREF_CACHE_INTERNAL_ENTRY_TABLE_H_
 #define POLYREF_CACHE_INTERNAL_ENTRY_TABLE_H_
 
@@ -10,9 +10,13 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string>
+#include <utility>
+#include <variant>
 
 #include "polyref/cache/content_type.h"
 #include "polyref/cache/internal/entry.h"
+#include "polyref/cache/internal/key_index.h"
 #include "polyref/cache/internal/lease_table.h"
 #include "polyref/cache/object_key.h"
 
@@ -32,16 +36,17 @@ class EntryTable {
                                           EntryPools& pools, Discard discard);
 
   // The entry of a key, if it is linked; else null.
-  virtual Entry* Find(const ObjectKey& key) const = 0;
+  Entry* Find(const ObjectKey& key) const {
+    if (const auto* index = std::get_if<KeyIndex<int64_t>>(&index_)) [[likely]]
+      return index->Find(key.int64());
+    return FindOther(key);
+  }
   // Fetches what it takes to find the key, or to link it, into the processor's
-  // cache: for some keys that are to come.
-  virtual void Expect(const ObjectKey& key) const = 0;
-
-  // The same for readers, in two steps; some keys take the first before any of
-  // them takes the second. Returns the key's hash.
+  // cache: for some keys that are to come. Returns the key's hash.
   virtual size_t ExpectSlot(const ObjectKey& key) const = 0;
-  // Returns the entry with that hash, or another that looks like it; null:
-  // there is none.
+  // Fetches the entry, too: when all those keys have taken the first step.
+  // Returns the one with that hash, or another that looks like it; null: there
+  // is none.
   virtual const Entry* ExpectEntry(size_t hash) const = 0;
 
   // A new entry of a key, linked. REQUIRES: none is linked.
@@ -81,11 +86,23 @@ class EntryTable {
   virtual size_t lease_count() const = 0;
 
  protected:
+  template <typename K>
+  using IndexKind = std::in_place_type_t<KeyIndex<K>>;
+
+  template <typename K>
+  explicit EntryTable(IndexKind<K> kind) : index_(kind) {}
+
   void CountEntries(size_t size) {
     size_.store(size, std::memory_order_relaxed);
   }
 
+  // By the kind of key; here, so that a lookup is no virtual call.
+  std::variant<KeyIndex<int64_t>, KeyIndex<Uuid>, KeyIndex<std::string>> index_;
+
  private:
+  // For keys that are no integers.
+  Entry* FindOther(const ObjectKey& key) const;
+
   std::atomic<size_t> size_{0};
 };
 

@@ -36,11 +36,11 @@ void OpenReaders::BeginRound() {
 }
 
 OpenReaders::Reader OpenReaders::Add(Sequence snapshot, Tick time) {
-  const auto number = static_cast<uint64_t>(opened_in_line_ + 1);
+  ++opened_in_line_;
+  const uint64_t number = kPlaces + static_cast<uint64_t>(opened_in_line_);
   line_.emplace_hint(
       line_.end(), number,
       Began{.began = round() + 1, .snapshot = snapshot, .time = time});
-  ++opened_in_line_;
   Look();
   return {.snapshot = snapshot, .number = number};
 }

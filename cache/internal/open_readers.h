@@ -42,19 +42,19 @@ using Tick = int64_t;
 inline constexpr Tick kNoTime = std::numeric_limits<Tick>::max();
 
 class OpenReaders {
-  class Place;
-
  public:
   using Round = uint64_t;  // odd; readers begin with the even ones between
 
   // So many readers have a place.
   static constexpr size_t kPlaces = 64;
 
-  // A reader that is open.
+  // A reader that is open. Two words, so that it is handed on in registers.
   struct Reader {
     Sequence snapshot = 0;
-    Place* place = nullptr;  // null: it stands in the line
-    uint64_t number = 0;     // of its place, or in the line
+    // Of its place; that of one in the line is larger than kPlaces.
+    uint64_t number = kPlaces;
+
+    bool has_place() const { return number < kPlaces; }
   };
 
   // ---- Any thread, at any time. ----
@@ -175,13 +175,14 @@ inline OpenReaders::Reader OpenReaders::Enter(size_t number, Round began,
   }
   place.opened.store(place.opened.load(std::memory_order_relaxed) + 1,
                      std::memory_order_relaxed);
-  return {.snapshot = snapshot, .place = &place, .number = number};
+  return {.snapshot = snapshot, .number = number};
 }
 
 inline bool OpenReaders::TryClose(const Reader& reader, bool& something_waits) {
-  if (reader.place == nullptr) return false;
-  const Round began = reader.place->began.load(std::memory_order_relaxed);
-  reader.place->began.store(Place::kFree);
+  if (!reader.has_place()) return false;
+  Place& place = places_[reader.number];
+  const Round began = place.began.load(std::memory_order_relaxed);
+  place.began.store(Place::kFree);
   something_waits = waiting_.load() > began;
   return true;
 }

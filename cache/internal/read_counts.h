@@ -32,7 +32,7 @@ class ReadCounts {
   // References of a type. REQUIRES: the reader is open. Any thread.
   void Add(const OpenReaders::Reader& reader, ContentTypeId type,
            KeyState state, int64_t count) {
-    const bool is_alone = reader.place != nullptr;
+    const bool is_alone = reader.has_place();
     std::atomic<int64_t>& counter =
         At(is_alone ? reader.number : OpenReaders::kPlaces, type, state);
     if (is_alone) {

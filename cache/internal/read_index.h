@@ -13,7 +13,7 @@
 //     when no reader is left that began before. That hashes every key again,
 //     which is fetched some slots ahead: without that, it is 70 ns for an
 //     integer among millions. So one index is for a part of the keys only
-//     (entry_table.cc).
+//     (key_index.h).
 #ifndef POLYREF_CACHE_INTERNAL_READ_INDEX_H_
 #define POLYREF_CACHE_INTERNAL_READ_INDEX_H_
 
@@ -39,10 +39,11 @@ class ReadIndex {
   // The entry with that hash for which is_it(entry) holds, or null. Any thread.
   template <typename IsIt>
   E* Find(size_t hash, IsIt&& is_it) const {
-    const Slots* slots = slots_.load(std::memory_order_acquire);
+    const std::atomic<Slot>* slots = slots_.load(std::memory_order_acquire);
     if (slots == nullptr) return nullptr;
-    for (size_t i = Home(hash, *slots);; i = (i + 1) & slots->mask) {
-      const Slot slot = slots->slots[i].load(std::memory_order_acquire);
+    const size_t mask = MaskOf(slots);
+    for (size_t i = hash & mask;; i = (i + 1) & mask) {
+      const Slot slot = At(slots, i).load(std::memory_order_acquire);
       if (slot == kEmpty) return nullptr;
       if ((slot ^ hash) >> kAddressBits != 0 || slot == kGone) continue;
       E* entry = EntryOf(slot);
@@ -52,19 +53,20 @@ class ReadIndex {
 
   // Fetches what Find looks at first into the processor's cache. Any thread.
   void Expect(size_t hash) const {
-    const Slots* slots = slots_.load(std::memory_order_acquire);
-    if (slots != nullptr) __builtin_prefetch(&slots->slots[Home(hash, *slots)]);
+    const std::atomic<Slot>* slots = slots_.load(std::memory_order_acquire);
+    if (slots != nullptr) __builtin_prefetch(&At(slots, hash & MaskOf(slots)));
   }
 
   // ---- One thread at a time. ----
 
-  class Slots;
+  // The first word says how many slots follow, less one.
+  using Slots = std::atomic<Slot>[];
 
   // Makes room for one more entry. Returns the array that this has put out of
   // use, or null. hash_of(entry) is the hash of any entry that is here.
   template <typename HashOf>
   [[nodiscard]] std::unique_ptr<Slots> MakeRoom(HashOf&& hash_of) {
-    if (current_ == nullptr || (current_->used + 1) * 4 > current_->size() * 3)
+    if (current_ == nullptr || (used_ + 1) * 4 > capacity() * 3)
       return Fit(hash_of);
     return nullptr;
   }
@@ -72,7 +74,7 @@ class ReadIndex {
   // REQUIRES: room was made for it.
   void Insert(size_t hash, E* entry) noexcept {
     ++count_;
-    Place(*current_, hash, entry);
+    Place(current_.get(), hash, entry);
   }
 
   // Returns what MakeRoom does. Ends the program if there is no memory to have
@@ -80,33 +82,21 @@ class ReadIndex {
   template <typename HashOf>
   [[nodiscard]] std::unique_ptr<Slots> Erase(size_t hash, const E* entry,
                                              HashOf&& hash_of) noexcept {
-    size_t i = Home(hash, *current_);
-    while (current_->slots[i].load(std::memory_order_relaxed) !=
+    const size_t mask = capacity() - 1;
+    size_t i = hash & mask;
+    while (At(current_.get(), i).load(std::memory_order_relaxed) !=
            SlotOf(hash, entry))
-      i = (i + 1) & current_->mask;
-    current_->slots[i].store(kGone, std::memory_order_release);
+      i = (i + 1) & mask;
+    At(current_.get(), i).store(kGone, std::memory_order_release);
     --count_;
-    const bool is_sparse = count_ * kSparse < current_->size();
-    return is_sparse && current_->size() > kFew ? Fit(hash_of) : nullptr;
+    const bool is_sparse = count_ * kSparse < capacity();
+    return is_sparse && capacity() > kFew ? Fit(hash_of) : nullptr;
   }
 
   size_t size() const { return count_; }
   size_t bytes() const {
-    return current_ == nullptr ? 0 : current_->size() * sizeof(Slot);
+    return current_ == nullptr ? 0 : capacity() * sizeof(Slot);
   }
-
-  class Slots {
-   public:
-    explicit Slots(size_t size)
-        : mask(size - 1), slots(std::make_unique<std::atomic<Slot>[]>(size)) {}
-    size_t size() const { return mask + 1; }
-
-   private:
-    friend class ReadIndex;
-    const size_t mask;
-    const std::unique_ptr<std::atomic<Slot>[]> slots;
-    size_t used = 0;
-  };
 
  private:
   static constexpr Slot kEmpty = 0;
@@ -120,21 +110,27 @@ class ReadIndex {
   static E* EntryOf(Slot slot) {
     return reinterpret_cast<E*>(static_cast<uintptr_t>(slot & kAddress));
   }
+  template <typename Word>
+  static Word& At(Word* slots, size_t i) {
+    return slots[1 + i];
+  }
+  static size_t MaskOf(const std::atomic<Slot>* slots) {
+    return slots[0].load(std::memory_order_relaxed);
+  }
+  size_t capacity() const { return MaskOf(current_.get()) + 1; }
   // Null if there is none.
-  static const E* EntryAt(const Slots& slots, size_t i) {
-    const Slot slot = slots.slots[i].load(std::memory_order_relaxed);
+  const E* EntryAt(size_t i) const {
+    const Slot slot = At(current_.get(), i).load(std::memory_order_relaxed);
     return slot == kGone ? nullptr : EntryOf(slot);
   }
-  static size_t Home(size_t hash, const Slots& slots) {
-    return hash & slots.mask;
-  }
 
-  static void Place(Slots& slots, size_t hash, const E* entry) {
-    size_t i = Home(hash, slots);
-    while (slots.slots[i].load(std::memory_order_relaxed) != kEmpty)
-      i = (i + 1) & slots.mask;
-    slots.slots[i].store(SlotOf(hash, entry), std::memory_order_release);
-    ++slots.used;
+  void Place(std::atomic<Slot>* slots, size_t hash, const E* entry) {
+    const size_t mask = MaskOf(slots);
+    size_t i = hash & mask;
+    while (At(slots, i).load(std::memory_order_relaxed) != kEmpty)
+      i = (i + 1) & mask;
+    At(slots, i).store(SlotOf(hash, entry), std::memory_order_release);
+    ++used_;
   }
 
   // An array at most half full of what is there now.
@@ -142,16 +138,16 @@ class ReadIndex {
   std::unique_ptr<Slots> Fit(HashOf&& hash_of) {
     size_t size = kMinSize;
     while (size < (count_ + 1) * 2) size *= 2;
-    auto next = std::make_unique<Slots>(size);
-    if (current_ != nullptr) {
-      for (size_t i = 0; i < current_->size(); ++i) {
-        const E* const coming = i + kAhead < current_->size()
-                                    ? EntryAt(*current_, i + kAhead)
-                                    : nullptr;
-        if (coming != nullptr) __builtin_prefetch(&coming->key);
-        const E* const entry = EntryAt(*current_, i);
-        if (entry != nullptr) Place(*next, hash_of(*entry), entry);
-      }
+    auto next = std::make_unique<Slots>(1 + size);
+    next[0].store(size - 1, std::memory_order_relaxed);
+    used_ = 0;
+    const size_t old_size = current_ == nullptr ? 0 : capacity();
+    for (size_t i = 0; i < old_size; ++i) {
+      const E* const coming =
+          i + kAhead < old_size ? EntryAt(i + kAhead) : nullptr;
+      if (coming != nullptr) __builtin_prefetch(&coming->key);
+      const E* const entry = EntryAt(i);
+      if (entry != nullptr) Place(next.get(), hash_of(*entry), entry);
     }
     slots_.store(next.get(), std::memory_order_release);
     return std::exchange(current_, std::move(next));
@@ -162,9 +158,10 @@ class ReadIndex {
   static constexpr size_t kSparse = 16;
   static constexpr size_t kAhead = 16;
 
-  std::atomic<const Slots*> slots_{nullptr};
+  std::atomic<const std::atomic<Slot>*> slots_{nullptr};
   std::unique_ptr<Slots> current_;  // what slots_ points at
   size_t count_ = 0;
+  size_t used_ = 0;  // slots of current_ that were ever written
 };
 
 }  // namespace polyref::cache_internal

@@ -48,9 +48,7 @@ SessionView::~SessionView() {
 
 void SessionView::Reopen(ContentTypeId type) {
   TypeView& view = this->view(type);
-  // Less than what never expires, however far ahead.
-  const Tick ahead = cache_.map.rules(type).renew_ahead;
-  view.due = std::min(time_, kNeverExpires - 1 - ahead) + ahead;
+  view.due = cache_.map.rules(type).DueBy(time_);
   view.is_open = (view.own == nullptr || view.own->empty()) &&
                  cache_.map.may_be_read_by_hint();
   LookAtEpoch(type);

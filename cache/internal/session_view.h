@@ -282,12 +282,9 @@ class SessionView {
   ABSL_ATTRIBUTE_ALWAYS_INLINE Recalled Read(const TypeView& view,
                                              Entry* entry) const {
     if (entry == nullptr) return {};
-    const Version* version = entry->newest.load(std::memory_order_acquire);
-    const Sequence floor = view.top_floor->load(std::memory_order_acquire);
-    if (version == nullptr || version->since > snapshot_ ||
-        version->since < floor || version->expires <= view.due ||
-        version->object == nullptr)
-      return {};
+    const Version* const version =
+        entry->Newest(snapshot_, *view.top_floor, view.due);
+    if (version == nullptr) return {};
     // Reads that are not checked are not noted, and don't see the time.
     const bool may_be_unchecked = NoteUse(*entry) &&
                                   version->expires == kNeverExpires &&

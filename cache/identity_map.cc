@@ -471,10 +471,9 @@ std::optional<IdentityMap::Conflict> IdentityMap::FindConflict(
   const TypeTable& table = this->table(type_id);
   for (const IndexDescription& index : type.indexes()) {
     if (!index.unique || TypeIndexes::HasNull(index, object)) continue;
-    const std::vector<Scalar> values = TypeIndexes::ValuesOf(index, object);
     const ObjectKey own_key = type.KeyOf(object);
     std::optional<ObjectKey> other =
-        table.indexes.FindMatch(index, values, [&](const void* candidate) {
+        table.indexes.FindMatch(index, object, [&](const void* candidate) {
           mutex_.AssertHeld();
           const ObjectKey key = type.KeyOf(candidate);
           const Version* current = Current(table, table.entries->Find(key));

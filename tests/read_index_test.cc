@@ -30,7 +30,7 @@ class ReadIndexTest : public ::testing::Test {
                        [&](const Item& item) { return item.key == key; });
   }
   void Insert(Item* item) {
-    Keep(index_.MakeRoom(HashOf));
+    Keep(index_.MakeRoom(Hash(item->key), HashOf));
     index_.Insert(Hash(item->key), item);
   }
   void Erase(const Item* item) {
@@ -77,6 +77,30 @@ TEST_F(ReadIndexTest, KeepsNoRoomForTheErased) {
     Erase(&item);
   }
   EXPECT_EQ(index_.bytes(), 16u * 8);
+}
+
+TEST_F(ReadIndexTest, WhatComesBackTakesTheSlotThatItLeft) {
+  std::vector<Item> items;
+  for (size_t i = 0; i < 3000; ++i) items.push_back({i});
+  for (Item& item : items) Insert(&item);
+  const size_t arrays = old_.size();
+  for (int i = 0; i < 10000; ++i) {
+    Erase(&items[1500]);
+    Insert(&items[1500]);
+  }
+  EXPECT_EQ(old_.size(), arrays);
+  for (const Item& item : items) ASSERT_EQ(Find(item.key), &item);
+}
+
+TEST_F(ReadIndexTest, WhatIsErasedAtTheEndLeavesNothingToSearchThrough) {
+  std::vector<Item> items;
+  for (size_t i = 0; i < 12; ++i) items.push_back({i});
+  for (int round = 0; round < 1000; ++round) {
+    for (Item& item : items) Insert(&item);
+    for (const Item& item : items) Erase(&item);
+  }
+  // Each round would fill the array, were its slots not empty again.
+  EXPECT_TRUE(old_.empty());
 }
 
 TEST_F(ReadIndexTest, GivesRoomBackWhenNearlyAllAreErased) {

@@ -177,11 +177,10 @@ class KeyedTable final : public EntryTable {
   Index& index() { return *std::get_if<Index>(&index_); }
   const Index& index() const { return *std::get_if<Index>(&index_); }
 
-  // An entry's share of the index: a slot of 8 bytes at a load between a
-  // third and three quarters. Not what it takes at the moment: it doubles from
-  // one entry to the next (and is let go when nearly empty), and a tenth of the
-  // cache would have to leave for it at once.
-  static constexpr size_t kTableBytes = 16;
+  // An entry's share of the index. Not what it takes at the moment: it doubles
+  // from one entry to the next (and is let go when nearly empty), and a tenth
+  // of the cache would have to leave for it at once.
+  static constexpr size_t kTableBytes = Index::kBytesPerEntry;
   // And of what the pool has ready: up to an eighth.
   static constexpr size_t kPoolBytes = kSlotBytes<K> / 16;
 

@@ -27,14 +27,15 @@ size_t HashOfScalar(const Scalar& scalar) {
   return 0;
 }
 
+Scalar Read(const IndexDescription::Part& part, const void* object) {
+  return part.read(static_cast<const char*>(object) + part.offset);
+}
+
 }  // namespace
 
 TypeIndexes::TypeIndexes(const Schema& schema, const ContentType& type,
                          SharedBudget& shared_budget)
-    : schema_(schema),
-      type_(type),
-      shared_budget_(shared_budget),
-      matches_(type.indexes().size()) {
+    : schema_(schema), type_(type), shared_budget_(shared_budget) {
   for (const ContentType& parent : schema.types()) {
     for (const ListRelation& list : parent.lists()) {
       if (&schema.ChildOf(list) != &type) continue;
@@ -48,8 +49,12 @@ TypeIndexes::TypeIndexes(const Schema& schema, const ContentType& type,
           Reference{&reference, ChildIndex(is_sibling), {}}));
     }
   }
+  for (const IndexDescription& index : type.indexes()) {
+    matches_.push_back(std::make_unique<MatchIndex>(
+        [&index](const void* object) { return HashOf(index, object); }));
+  }
   bytes_per_object_ = references_.size() * ChildIndex::BytesPerChild() +
-                      matches_.size() * SecondaryIndex::BytesPerPosting();
+                      matches_.size() * MatchIndex::BytesPerObject();
 }
 
 TypeIndexes::~TypeIndexes() = default;
@@ -66,8 +71,7 @@ bool TypeIndexes::Add(const void* object, uint64_t hint) {
     changes_shared |=
         shared_ != nullptr && shared_->Has(*reference->relation, hashed);
   }
-  for (size_t i = 0; i < matches_.size(); ++i)
-    matches_[i].Add(HashOf(ValuesOf(type_.indexes()[i], object)), object);
+  for (const auto& matches : matches_) matches->Add(object);
   return changes_shared;
 }
 
@@ -79,7 +83,7 @@ void TypeIndexes::Remove(const void* object) {
     if (parent)
       reference->children.Remove(HashedParent(*parent).hash(), object);
   }
-  for (SecondaryIndex& matches : matches_) matches.Remove(object);
+  for (const auto& matches : matches_) matches->Remove(object);
 }
 
 std::vector<ObjectKey> TypeIndexes::ChildrenOf(const Relation& reference,
@@ -168,8 +172,8 @@ std::vector<ObjectKey> TypeIndexes::Matches(
     const IndexDescription& index, std::span<const Scalar> values) const {
   std::vector<ObjectKey> keys;
   const ReaderLock lock(mutex_);
-  ForEachMatch(index, values, [&](const void* object) {
-    keys.push_back(type_.KeyOf(object));
+  Of(index).ForEach(HashOf(values), [&](const void* object) {
+    if (HasValues(index, object, values)) keys.push_back(type_.KeyOf(object));
   });
   return keys;
 }
@@ -272,14 +276,6 @@ void TypeIndexes::ClearCoverage() {
   for (const auto& reference : references_) reference->coverage.Clear();
 }
 
-std::vector<Scalar> TypeIndexes::ValuesOf(const IndexDescription& index,
-                                          const void* object) {
-  std::vector<Scalar> values;
-  for (const IndexDescription::Part& part : index.parts)
-    values.push_back(part.read(static_cast<const char*>(object) + part.offset));
-  return values;
-}
-
 const TypeIndexes::Reference* TypeIndexes::Find(
     const Relation& reference) const {
   for (const auto& candidate : references_) {
@@ -304,22 +300,34 @@ size_t TypeIndexes::HashOf(std::span<const Scalar> values) {
   return hash;
 }
 
+size_t TypeIndexes::HashOf(const IndexDescription& index, const void* object) {
+  size_t hash = 0;
+  for (const IndexDescription::Part& part : index.parts)
+    hash = absl::HashOf(hash, HashOfScalar(Read(part, object)));
+  return hash;
+}
+
 bool TypeIndexes::HasValues(const IndexDescription& index, const void* object,
                             std::span<const Scalar> values) {
-  for (size_t i = 0; i < values.size(); ++i) {
-    const IndexDescription::Part& part = index.parts[i];
-    if (Compare(part.read(static_cast<const char*>(object) + part.offset),
-                values[i]) != 0)
-      return false;
-  }
+  for (size_t i = 0; i < values.size(); ++i)
+    if (Compare(Read(index.parts[i], object), values[i]) != 0) return false;
   return true;
 }
 
+bool TypeIndexes::HaveSameValues(const IndexDescription& index, const void* a,
+                                 const void* b) {
+  return std::all_of(index.parts.begin(), index.parts.end(),
+                     [&](const IndexDescription::Part& part) {
+                       return Compare(Read(part, a), Read(part, b)) == 0;
+                     });
+}
+
 bool TypeIndexes::HasNull(const IndexDescription& index, const void* object) {
-  const std::vector<Scalar> values = ValuesOf(index, object);
-  return std::any_of(values.begin(), values.end(), [](const Scalar& value) {
-    return std::holds_alternative<std::monostate>(value);
-  });
+  return std::any_of(
+      index.parts.begin(), index.parts.end(),
+      [&](const IndexDescription::Part& part) {
+        return std::holds_alternative<std::monostate>(Read(part, object));
+      });
 }
 
 void TypeIndexes::CheckInvariants(std::span<const void* const> objects) const {
@@ -336,13 +344,10 @@ void TypeIndexes::CheckInvariants(std::span<const void* const> objects) const {
     }
     POLYREF_CHECK(children == reference->children.size(), type_.name());
   }
-  for (size_t i = 0; i < matches_.size(); ++i) {
-    POLYREF_CHECK(matches_[i].size() == objects.size(), type_.name());
-    for (const void* object : objects) {
-      POLYREF_CHECK(matches_[i].HashOf(object) ==
-                        HashOf(ValuesOf(type_.indexes()[i], object)),
-                    type_.name());
-    }
+  for (const auto& matches : matches_) {
+    POLYREF_CHECK(matches->size() == objects.size(), type_.name());
+    for (const void* object : objects)
+      POLYREF_CHECK(matches->Contains(object), type_.name());
   }
 }
 

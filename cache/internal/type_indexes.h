@@ -17,9 +17,9 @@
 #include "polyref/cache/field.h"
 #include "polyref/cache/internal/child_index.h"
 #include "polyref/cache/internal/hashed_parent.h"
+#include "polyref/cache/internal/match_index.h"
 #include "polyref/cache/internal/mutex.h"
 #include "polyref/cache/internal/open_readers.h"
-#include "polyref/cache/internal/secondary_index.h"
 #include "polyref/cache/internal/shared_lists.h"
 #include "polyref/cache/internal/type_epoch.h"
 #include "polyref/cache/list_order.h"
@@ -124,16 +124,17 @@ class TypeIndexes {
   std::vector<ObjectKey> Matches(const IndexDescription& index,
                                  std::span<const Scalar> values) const;
 
-  // The key of an indexed object with those values for which is_it(object)
-  // holds. REQUIRES: as Matches; by the thread that makes changes.
+  // The key of an indexed object that has the values of this one, and for which
+  // is_it(object) holds. REQUIRES: as Matches; by the thread that makes
+  // changes.
   template <typename IsIt>
   std::optional<ObjectKey> FindMatch(const IndexDescription& index,
-                                     std::span<const Scalar> values,
-                                     IsIt&& is_it) const {
+                                     const void* object, IsIt&& is_it) const {
     std::optional<ObjectKey> found;
     const ReaderLock lock(mutex_);
-    ForEachMatch(index, values, [&](const void* object) {
-      if (is_it(object)) found = type_.KeyOf(object);
+    Of(index).ForEach(HashOf(index, object), [&](const void* other) {
+      if (!found && HaveSameValues(index, object, other) && is_it(other))
+        found = type_.KeyOf(other);
     });
     return found;
   }
@@ -179,17 +180,18 @@ class TypeIndexes {
   // What an object takes in these indexes, in bytes.
   size_t BytesPerObject() const { return bytes_per_object_; }
 
-  // The values of an index's parts in an object.
-  static std::vector<Scalar> ValuesOf(const IndexDescription& index,
-                                      const void* object);
-
+  // What an index says of objects: whether one has those values in its parts,
+  // or two have the same ones; whether one of its values is nothing: such an
+  // object is unique.
   static bool HasValues(const IndexDescription& index, const void* object,
                         std::span<const Scalar> values);
-
-  // Whether one of the values is nothing: such an object is unique.
+  static bool HaveSameValues(const IndexDescription& index, const void* a,
+                             const void* b);
   static bool HasNull(const IndexDescription& index, const void* object);
 
+  // The same for equal values, and for an object that has them.
   static size_t HashOf(std::span<const Scalar> values);
+  static size_t HashOf(const IndexDescription& index, const void* object);
 
   // Ends the program unless the indexes hold exactly `objects`.
   void CheckInvariants(std::span<const void* const> objects) const;
@@ -238,14 +240,9 @@ class TypeIndexes {
                (family.order != nullptr && *family.order == order);
     return true;
   }
-  template <typename Visit>
-  void ForEachMatch(const IndexDescription& index,
-                    std::span<const Scalar> values, Visit&& visit) const
+  const MatchIndex& Of(const IndexDescription& index) const
       ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
-    const SecondaryIndex& matches = matches_[&index - type_.indexes().data()];
-    matches.ForEach(HashOf(values), [&](const void* object) {
-      if (HasValues(index, object, values)) visit(object);
-    });
+    return *matches_[static_cast<size_t>(&index - type_.indexes().data())];
   }
 
   const Schema& schema_;
@@ -256,7 +253,8 @@ class TypeIndexes {
   // are does not change.
   mutable SharedMutex mutex_;
   std::vector<std::unique_ptr<Reference>> references_;
-  std::vector<SecondaryIndex> matches_;  // by position in type_.indexes()
+  // By position in type_.indexes().
+  std::vector<std::unique_ptr<MatchIndex>> matches_;
   // Of one epoch; null: none. Readers add to it.
   mutable std::unique_ptr<SharedLists> shared_ ABSL_GUARDED_BY(mutex_);
 };

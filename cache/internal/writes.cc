@@ -53,14 +53,14 @@ absl::Status CheckAmongThemselves(const Schema& schema,
     if (change.kind != Change::Kind::kPut) continue;
     const ContentType& type = schema.type(change.type);
     for (const IndexDescription& index : type.indexes()) {
-      if (!index.unique || TypeIndexes::HasNull(index, change.object.get()))
-        continue;
-      const std::vector<Scalar> own =
-          TypeIndexes::ValuesOf(index, change.object.get());
-      std::vector<Value>& same_hash = values[TypeIndexes::HashOf(own)];
+      const void* const object = change.object.get();
+      if (!index.unique || TypeIndexes::HasNull(index, object)) continue;
+      std::vector<Value>& same_hash =
+          values[TypeIndexes::HashOf(index, object)];
       for (const Value& other : same_hash) {
         if (other.index == &index &&
-            TypeIndexes::HasValues(index, other.change->object.get(), own))
+            TypeIndexes::HaveSameValues(index, other.change->object.get(),
+                                        object))
           return absl::AlreadyExistsError(Cat(
               type.name(), " ", change.key.ToString(), " has the values of ",
               type.name(), " ", other.change->key.ToString(),

@@ -21,7 +21,8 @@ struct Thing {
   size_t hash = 0;
 };
 
-class MatchIndexTest : public ::testing::Test {
+// By whether the index is unique.
+class MatchIndexTest : public ::testing::TestWithParam<bool> {
  protected:
   MatchIndexTest() {
     for (size_t i = 0; i < things_.size(); ++i)
@@ -50,18 +51,18 @@ class MatchIndexTest : public ::testing::Test {
   }
 
   std::array<Thing, 3000> things_;
-  MatchIndex index_{[](const void* object) {
-    return static_cast<const Thing*>(object)->hash;
-  }};
+  MatchIndex index_{GetParam(), [](const void* object) {
+                      return static_cast<const Thing*>(object)->hash;
+                    }};
 };
 
-TEST_F(MatchIndexTest, IsEmptyAtFirst) {
+TEST_P(MatchIndexTest, IsEmptyAtFirst) {
   EXPECT_EQ(index_.size(), 0u);
   EXPECT_THAT(Find(0), IsEmpty());
   EXPECT_FALSE(Contains(0));
 }
 
-TEST_F(MatchIndexTest, HashLeadsToItsObjects) {
+TEST_P(MatchIndexTest, HashLeadsToItsObjects) {
   Add(1, 7);
   Add(2, 8);
   Add(3, 7);
@@ -75,7 +76,7 @@ TEST_F(MatchIndexTest, HashLeadsToItsObjects) {
   EXPECT_TRUE(Contains(3));
 }
 
-TEST_F(MatchIndexTest, ManyOfOneHashAreFoundWhereverTheyAre) {
+TEST_P(MatchIndexTest, ManyOfOneHashAreFoundWhereverTheyAre) {
   const int count = 3 * static_cast<int>(MatchIndex::kMaxAlike);
   std::multiset<int> expected;
   for (int i = 0; i < count; ++i) {
@@ -98,7 +99,7 @@ TEST_F(MatchIndexTest, ManyOfOneHashAreFoundWhereverTheyAre) {
   EXPECT_EQ(Find(7), expected);
 }
 
-TEST_F(MatchIndexTest, EachIsFoundHoweverManyThereAre) {
+TEST_P(MatchIndexTest, EachIsFoundHoweverManyThereAre) {
   for (int i = 0; i < 3000; ++i) Add(i, static_cast<size_t>(i));
   for (int i = 0; i < 3000; ++i)
     ASSERT_THAT(Find(static_cast<size_t>(i)), UnorderedElementsAre(i));
@@ -108,12 +109,12 @@ TEST_F(MatchIndexTest, EachIsFoundHoweverManyThereAre) {
     ASSERT_EQ(Find(static_cast<size_t>(i)).size(), i < 5 ? 1u : 0u) << i;
 }
 
-TEST_F(MatchIndexTest, AgreesWithAModel) {
+TEST_P(MatchIndexTest, AgreesWithAModel) {
   constexpr unsigned kSeed = 3;
   SCOPED_TRACE(kSeed);
   std::mt19937 random(kSeed);
   std::vector<bool> is_in(200);
-  for (int step = 0; step < 20000; ++step) {
+  for (int step = 0; step < 10000; ++step) {
     const auto i = random() % is_in.size();
     // A few hashes that many have, and some that few have.
     const size_t hash =
@@ -134,6 +135,26 @@ TEST_F(MatchIndexTest, AgreesWithAModel) {
     ASSERT_EQ(index_.size(), static_cast<size_t>(
                                  std::count(is_in.begin(), is_in.end(), true)));
   }
+}
+
+INSTANTIATE_TEST_SUITE_P(UniqueOrNot, MatchIndexTest, ::testing::Bool());
+
+// They would be searched through, and moved as it grows.
+TEST(UniqueMatchIndexTest, ManyOfOneHashAreNotInTheTable) {
+  int hashed = 0;
+  MatchIndex index(true, [&hashed](const void*) {
+    ++hashed;
+    return size_t{7};
+  });
+  const std::array<char, 1000> objects = {};
+  for (const char& object : objects) index.Add(&object);
+  EXPECT_EQ(hashed, 1000);
+}
+
+TEST(MatchIndexBytesTest, ObjectOfAUniqueIndexTakesLittle) {
+  const auto hash_of = [](const void*) { return size_t{0}; };
+  EXPECT_EQ(MatchIndex(true, hash_of).BytesPerObject(), 16u);
+  EXPECT_EQ(MatchIndex(false, hash_of).BytesPerObject(), 88u);
 }
 
 }  // namespace

@@ -4,10 +4,10 @@
 // holds. All versions of an object that are alive are in it, so that readers of
 // older snapshots find theirs.
 //
-// An object is a word of a flat table. Those of one hash stand side by side
-// there, which is for few: more of them, because many have those values or
-// because readers keep many versions, are in a SecondaryIndex, where a change
-// costs the same however many there are.
+// In a unique index an object is a word of a flat table. Those of one hash
+// stand side by side there, which is for few: when readers keep more versions
+// of something, these are in a SecondaryIndex, where a change costs the same
+// however many there are. So are all objects of an index that is not unique.
 #ifndef POLYREF_CACHE_INTERNAL_MATCH_INDEX_H_
 #define POLYREF_CACHE_INTERNAL_MATCH_INDEX_H_
 
@@ -25,23 +25,22 @@ namespace polyref::cache_internal {
 // objects found.
 class MatchIndex {
  public:
-  // So many of one hash are in the flat table.
+  // So many of one hash are in the flat table of a unique index.
   static constexpr size_t kMaxAlike = 8;
 
   // The hash of an object's values. They do not change while it is here.
   using HashOf = std::function<size_t(const void*)>;
 
-  explicit MatchIndex(HashOf hash_of) : hash_of_(std::move(hash_of)) {}
+  MatchIndex(bool is_unique, HashOf hash_of)
+      : is_unique_(is_unique), hash_of_(std::move(hash_of)) {}
 
   // REQUIRES: the object is not here yet.
   void Add(const void* object) {
     const size_t hash = hash_of_(object);
-    size_t alike = 0;
-    few_.Find(hash, [&](const Object&) { return ++alike == kMaxAlike; });
-    if (alike == kMaxAlike) {
+    if (!is_unique_ || HasMany(hash)) {
       many_.Add(hash, object);
     } else {
-      // Under the lock of the index: nobody reads the array that goes.
+      // Nobody reads meanwhile, so the array that this puts out of use may go.
       few_.MakeRoom(hash, HashOfObject{hash_of_}).reset();
       few_.Insert(hash, Cast(object));
     }
@@ -74,9 +73,10 @@ class MatchIndex {
   }
   size_t size() const { return few_.size() + many_.size(); }
 
-  // About what one object takes, if few have its values.
-  static constexpr size_t BytesPerObject() {
-    return ReadIndex<Object>::kBytesPerObject;
+  // What one object takes, in bytes, on average.
+  size_t BytesPerObject() const {
+    return is_unique_ ? ReadIndex<Object>::kBytesPerObject
+                      : SecondaryIndex::BytesPerPosting();
   }
 
  private:
@@ -89,11 +89,18 @@ class MatchIndex {
     const HashOf& hash_of;
     size_t operator()(const Object& object) const { return hash_of(&object); }
   };
+  bool HasMany(size_t hash) const {
+    size_t count = 0;
+    return few_.Find(hash, [&](const Object&) {
+      return ++count == kMaxAlike;
+    }) != nullptr;
+  }
   bool IsOneOfFew(size_t hash, const void* object) const {
     return few_.Find(hash, [&](const Object& one) { return &one == object; }) !=
            nullptr;
   }
 
+  const bool is_unique_;
   const HashOf hash_of_;
   ReadIndex<Object> few_;
   SecondaryIndex many_;

@@ -51,10 +51,12 @@ TypeIndexes::TypeIndexes(const Schema& schema, const ContentType& type,
   }
   for (const IndexDescription& index : type.indexes()) {
     matches_.push_back(std::make_unique<MatchIndex>(
+        index.unique,
         [&index](const void* object) { return HashOf(index, object); }));
   }
-  bytes_per_object_ = references_.size() * ChildIndex::BytesPerChild() +
-                      matches_.size() * MatchIndex::BytesPerObject();
+  bytes_per_object_ = references_.size() * ChildIndex::BytesPerChild();
+  for (const auto& matches : matches_)
+    bytes_per_object_ += matches->BytesPerObject();
 }
 
 TypeIndexes::~TypeIndexes() = default;

@@ -75,9 +75,10 @@ class TypeIndexes {
                     const ListOrder& order, const Extent& extent,
                     const Reader& reader, std::vector<const void*>& children,
                     bool& in_order, Recall&& recall) const {
+    bool is_seen = false;
     const ReaderLock lock(mutex_);
     return ReadFamily(reference, parent, order, extent, reader, children,
-                      in_order, recall);
+                      in_order, is_seen, recall);
   }
 
   // The same for all children of a list that is known to be complete; how far
@@ -88,15 +89,16 @@ class TypeIndexes {
                  const ListOrder& order, Extent& extent, const Reader& reader,
                  std::vector<const void*>& children, bool& in_order,
                  bool& may_be_shared, Recall&& recall) const {
+    bool is_seen = false;
     const ReaderLock lock(mutex_);
     if (extent.kind == Extent::Kind::kUnknown)
       extent =
           Of(reference).coverage.Find(parent, order, reader.at, reader.time);
     if (extent.kind != Extent::Kind::kComplete ||
         !ReadFamily(reference, parent, order, extent, reader, children,
-                    in_order, recall))
+                    in_order, is_seen, recall))
       return false;
-    may_be_shared = reader.shares && IsSeen(reference, parent, reader.epoch);
+    may_be_shared = reader.shares && is_seen;
     return true;
   }
 
@@ -213,29 +215,30 @@ class TypeIndexes {
   bool FindFamily(const Relation& reference, const HashedParent& parent,
                   ChildIndex::Family& family) const
       ABSL_SHARED_LOCKS_REQUIRED(mutex_);
+  // ReadChildren; whether IsSeen holds now goes to `is_seen`, if it read all.
   template <typename Recall>
   bool ReadFamily(const Relation& reference, const HashedParent& parent,
                   const ListOrder& order, const Extent& extent,
                   const Reader& reader, std::vector<const void*>& children,
-                  bool& in_order, Recall&& recall) const
+                  bool& in_order, bool& is_seen, Recall&& recall) const
       ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
     ChildIndex::Family family;
     if (!FindFamily(reference, parent, family)) return false;
-    const bool is_seen = ChildIndex::SeenIn(family) == reader.epoch;
+    const bool was_seen = ChildIndex::SeenIn(family) == reader.epoch;
     bool may_be_unchecked = extent.place == nullptr;
     children.reserve(children.size() + family.children.size());
     for (const auto& [object, hint] : family.children) {
       if (extent.place != nullptr && order.Compare(object, *extent.place) > 0)
         continue;
-      if (!is_seen) {
+      if (!was_seen) {
         const auto recalled = recall(type_.KeyOf(object), hint);
         if (recalled.object != object) return false;
         may_be_unchecked &= recalled.epoch != kNoEpoch;
       }
       children.push_back(object);
     }
-    if (!is_seen && may_be_unchecked && reader.epoch != kNoEpoch)
-      ChildIndex::SetSeenIn(family, reader.epoch);
+    is_seen = reader.epoch != kNoEpoch && (was_seen || may_be_unchecked);
+    if (is_seen && !was_seen) ChildIndex::SetSeenIn(family, reader.epoch);
     in_order = family.children.size() < 2 ||
                (family.order != nullptr && *family.order == order);
     return true;

@@ -650,7 +650,7 @@ Entry& IdentityMap::Fill(TypeTable& table, const ObjectKey& key, Entry* known,
   const bool changes_list =
       object != nullptr &&
       table.indexes.Add(object, table.entries->HintTo(entry));
-  if (changes_list) table.Touch(write());
+  if (changes_list) table.EndEpoch(write());
   const Version* gap = Current(table, &entry);
   POLYREF_CHECK(gap == nullptr || gap->state == State::kUnknown,
                 "filled what is known");

@@ -404,7 +404,8 @@ class IdentityMap {
   int64_t resident_bytes() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // What is kept for readers and pins only.
   int64_t in_use_bytes() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    return in_use_bytes_;
+    return in_use_bytes_ +
+           shared_budget_.retired.load(std::memory_order_relaxed);
   }
   int64_t capacity_bytes() const { return options_.capacity_bytes; }
   // How often the capacity was exceeded and nothing could be dropped.
@@ -542,6 +543,7 @@ class IdentityMap {
   std::atomic<Sequence> now_{0};
   uint64_t last_holder_ = 0;
   EntryPools pools_;
+  SharedBudget shared_budget_;  // of lists that readers share
   std::vector<std::unique_ptr<TypeTable>> tables_;  // by content type id
   std::multiset<Sequence> loads_;  // when those under way began
   std::deque<Retired> retired_;    // ascending by round
@@ -559,7 +561,6 @@ class IdentityMap {
   const int64_t empty_policy_bytes_;  // what it takes with no entry
   int64_t pinned_bytes_ = 0;  // of entries that the policy does not know
   int64_t coverage_bytes_ = 0;
-  SharedBudget shared_budget_;  // of lists that readers share
   int64_t in_use_bytes_ = 0;
   int64_t over_budget_count_ = 0;
   uint64_t random_ = 0x9E3779B97F4A7C15;

@@ -26,8 +26,11 @@
 #include "polyref/cache/graph_cache.h"
 #include "polyref/cache/index.h"
 #include "polyref/cache/internal/entry.h"
+#include "polyref/cache/internal/hashed_parent.h"
 #include "polyref/cache/internal/heap_bytes.h"
+#include "polyref/cache/internal/shared_lists.h"
 #include "polyref/cache/list.h"
+#include "polyref/cache/list_request.h"
 #include "polyref/cache/many.h"
 #include "polyref/cache/object_key.h"
 #include "polyref/cache/outcome.h"
@@ -766,6 +769,44 @@ TEST_F(TrafficTest, HeapStaysWithinTheBudgetWhenTheTrafficChanges) {
   EXPECT_LT(cache.Stats().entry_pool_bytes, kCapacity / 8);
   cache.CheckInvariants();
 }
+
+// Lists that sessions share, by the key of their parents.
+class SharedBytesTest : public ::testing::TestWithParam<int64_t> {
+ protected:
+  template <typename KeyOf>
+  void Compare(KeyOf&& key_of) {
+    using cache_internal::HashedParent;
+    const ContentType& shelf = *schema_.Find<Shelf>();
+    const Relation& reference = schema_.Find<Book>()->relations()[0];
+    const void* const members[] = {this, this, this};
+    cache_internal::SharedBudget budget;
+    const int64_t before = HeapInUse();
+    std::optional<cache_internal::SharedLists> lists(std::in_place, 2, budget);
+    for (int64_t n = 0; n < GetParam(); ++n) {
+      const ListParent parent = {shelf.id(), key_of(n)};
+      ASSERT_NE(lists->Add(shelf.lists()[0], reference, HashedParent(parent),
+                           members),
+                nullptr);
+    }
+    const auto truth = static_cast<double>(HeapInUse() - before);
+    EXPECT_NEAR(static_cast<double>(budget.used) / truth, 1.0, 0.1) << truth;
+    lists.reset();
+    EXPECT_EQ(budget.used, 0);
+    EXPECT_NEAR(static_cast<double>(HeapInUse() - before) / truth, 0.0, 0.01);
+  }
+
+  CapacitySchema schema_;
+};
+
+TEST_P(SharedBytesTest, OfIntegers) {
+  Compare([](int64_t n) { return ObjectKey(n); });
+}
+TEST_P(SharedBytesTest, OfTexts) {
+  Compare([](int64_t n) { return ObjectKey(NameOf(n) + " and of others"); });
+}
+
+INSTANTIATE_TEST_SUITE_P(Counts, SharedBytesTest,
+                         ::testing::Values(10000, 16500));
 
 // The tables double now and then: counts just before and just after.
 INSTANTIATE_TEST_SUITE_P(Counts, ByteCountTest,

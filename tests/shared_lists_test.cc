@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -186,6 +187,23 @@ TEST_F(SharedListsTest, ChildThatIsLoadedIsSeenByLaterSessions) {
   EXPECT_TRUE(IsShared(empty_));
 }
 
+// A load is no write: what is known of other parents stands.
+TEST_F(SharedListsTest, ChildThatIsLoadedLeavesTheCountsOfOthers) {
+  ReadOften();
+  ASSERT_TRUE(IsShared(shelf1_));
+  const Shelf other = {4, {}};
+  {
+    Session session = cache_->NewSession();
+    ASSERT_EQ(*session.Count(other, &Shelf::books), 0);
+  }
+  db_.Add<Book>({On(1, 13, 1992)});
+  ASSERT_NE(cache_->NewSession().Get(Ref<Book>(13)), nullptr);
+  EXPECT_FALSE(IsShared(shelf1_));
+  Session session = cache_->NewSession({.fetch_mode = FetchMode::kForbid});
+  const absl::StatusOr<int64_t> count = session.Count(other, &Shelf::books);
+  EXPECT_TRUE(count.ok()) << count.status();
+}
+
 TEST_F(SharedListsTest, ChildOfAnotherParentEndsNothing) {
   ReadOften();
   db_.Add<Book>({On(4, 41, 1992)});
@@ -301,6 +319,58 @@ TEST_F(SharedListsTest, MemoryOfSharedListsIsCountedAndGivenBack) {
     EXPECT_EQ(list[1].id, 11);
   }
   EXPECT_EQ(ResidentBytes(), before);
+}
+
+TEST_F(SharedListsTest, SharedListsThatASessionKeepsAreCountedAsInUse) {
+  const auto in_use = [&] { return cache_->Stats().in_use_bytes; };
+  {
+    Session session = cache_->NewSession();
+    for (const Shelf& shelf : shelves_) Read(session, shelf);
+  }
+  std::optional<Session> session = cache_->NewSession();
+  // So that each change from now on keeps one version more.
+  ASSERT_TRUE(cache_->Put(On(2, 21, 2000)).ok());
+  int64_t before = in_use();
+  ASSERT_TRUE(cache_->Put(On(2, 21, 2001)).ok());
+  const int64_t version = in_use() - before;
+  const int64_t resident = ResidentBytes();
+  ReadOften();
+  const int64_t shared = ResidentBytes() - resident;
+  ASSERT_GT(shared, 0);
+  before = in_use();
+  ASSERT_TRUE(cache_->Put(On(2, 21, 2002)).ok());
+  EXPECT_EQ(ResidentBytes(), resident);
+  EXPECT_EQ(in_use() - before, version + shared);
+  session.reset();
+  EXPECT_EQ(in_use(), 0);
+}
+
+TEST_F(SharedListsTest, SharedListsThatASessionKeepsTakeTheRoomOfOthers) {
+  ReadOften();
+  const int64_t capacity = 4 * ResidentBytes();
+  Make({.capacity_bytes = capacity});
+  ReadOften();
+  ASSERT_TRUE(IsShared(shelf1_));
+  const Session session = cache_->NewSession();
+  for (int64_t year = 2000; year < 2100 && IsShared(shelf1_); ++year) {
+    ASSERT_TRUE(cache_->Put(On(2, 21, year)).ok());
+    ReadOften();
+  }
+  EXPECT_FALSE(IsShared(shelf1_));
+}
+
+TEST_F(SharedListsTest, RoomIsMeasuredAgainWhenObjectsHaveLeft) {
+  ReadOften();
+  const int64_t capacity = 4 * ResidentBytes();
+  Make({.capacity_bytes = capacity});
+  ReadOften();
+  ASSERT_TRUE(IsShared(shelf1_));
+  // More than there is room for, all at once.
+  std::vector<Shelf> shelves;
+  for (int64_t id = 100; id < 200; ++id) shelves.push_back({id, {}});
+  ASSERT_TRUE(cache_->PutAll(shelves).ok());
+  for (int i = 0; i < 3; ++i) ReadOften();
+  EXPECT_LE(ResidentBytes(), capacity);
 }
 
 TEST_F(SharedListsTest, SharedListsGoBeforeObjectsDo) {

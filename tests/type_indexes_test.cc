@@ -13,6 +13,7 @@
 #include "polyref/cache/internal/entry.h"
 #include "polyref/cache/internal/floors.h"
 #include "polyref/cache/internal/hashed_parent.h"
+#include "polyref/cache/internal/heap_bytes.h"
 #include "polyref/cache/internal/shared_lists.h"
 #include "polyref/cache/internal/type_epoch.h"
 #include "polyref/cache/list_order.h"
@@ -148,8 +149,14 @@ TEST_F(TypeIndexesTest, NothingIsSharedWithoutRoom) {
   budget_.most = 0;
   EXPECT_EQ(Share(epochs_.now()), nullptr);
   EXPECT_EQ(budget_.used, 0);
-  budget_.most = 1;
+  // A block of memory, and a table for one.
+  const auto bytes = static_cast<int64_t>(HeapBytes(256) + HeapBytes(9));
+  budget_.most = bytes - 1;
+  EXPECT_EQ(Share(epochs_.now()), nullptr);
+  EXPECT_EQ(budget_.used, 0);
+  budget_.most = bytes;
   EXPECT_NE(Share(epochs_.now()), nullptr);
+  EXPECT_EQ(budget_.used, bytes);
 }
 
 TEST_F(TypeIndexesTest, NothingIsSharedInAnEpochThatIsOver) {

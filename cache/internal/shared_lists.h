@@ -15,110 +15,115 @@
 #ifndef POLYREF_CACHE_INTERNAL_SHARED_LISTS_H_
 #define POLYREF_CACHE_INTERNAL_SHARED_LISTS_H_
 
-#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <memory>
 #include <span>
-#include <utility>
+#include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "polyref/cache/content_type.h"
 #include "polyref/cache/internal/hashed_parent.h"
 #include "polyref/cache/internal/type_epoch.h"
 #include "polyref/cache/list.h"
 #include "polyref/cache/list_request.h"
-#include "polyref/cache/outcome.h"
 
 namespace polyref::cache_internal {
 
 // One list as it is declared. Immutable.
 struct SharedList {
-  SharedList(const ListRelation& list, const HashedParent& parent,
-             std::span<const void* const> objects)
-      : list(&list),
-        parent(parent),
-        members(std::make_unique<const void*[]>(objects.size())) {
-    std::copy(objects.begin(), objects.end(), members.get());
-    result.members = members.get();
-    result.size = objects.size();
-    result.outcome = Outcome::kLoaded;
-  }
-
-  size_t bytes() const {
-    return sizeof(*this) + result.size * sizeof(members[0]);
-  }
-
-  const ListRelation* const list;
-  const ListParent parent;
-  const std::unique_ptr<const void*[]> members;
+  const ListRelation* list;
+  ListParent parent;
+  size_t hash;  // of the parent
   ListResult result;
-};
-
-// Those of one type. Thread-compatible. Cost of a call: two hash lookups.
-class SharedLists {
- public:
-  explicit SharedLists(Epoch epoch) : epoch_(epoch) {}
-
-  Epoch epoch() const { return epoch_; }
-  // What they take, in bytes.
-  size_t bytes() const { return bytes_; }
-
-  const SharedList* Find(const ListRelation& list,
-                         const HashedParent& parent) const {
-    const auto of_list = lists_.find(&list);
-    if (of_list == lists_.end()) return nullptr;
-    const auto it = of_list->second.by_parent.find(parent);
-    return it == of_list->second.by_parent.end() ? nullptr : it->second.get();
-  }
-
-  // Whether a list of the parent is here that is the reverse of the reference.
-  bool Has(const Relation& reference, const HashedParent& parent) const {
-    return std::any_of(lists_.begin(), lists_.end(), [&](const auto& one) {
-      const OfList& of_list = one.second;
-      return of_list.reference == &reference &&
-             of_list.by_parent.contains(parent);
-    });
-  }
-
-  // The reverse of `reference`. REQUIRES: it is not here yet.
-  const SharedList* Add(std::unique_ptr<const SharedList> list,
-                        const Relation& reference, const HashedParent& parent) {
-    const SharedList* const added = list.get();
-    OfList& of_list = lists_[added->list];
-    of_list.reference = &reference;
-    of_list.by_parent.try_emplace(ListParent(parent), std::move(list));
-    bytes_ += BytesOf(*added);
-    return added;
-  }
-  // What a list takes here, in bytes.
-  static size_t BytesOf(const SharedList& list) {
-    constexpr size_t kSlot = sizeof(std::pair<ListParent, void*>) + 1;
-    return list.bytes() + kSlot;
-  }
-
- private:
-  struct OfList {
-    const Relation* reference = nullptr;
-    ParentMap<std::unique_ptr<const SharedList>> by_parent = {};
-  };
-
-  const Epoch epoch_;
-  size_t bytes_ = 0;
-  absl::flat_hash_map<const ListRelation*, OfList> lists_;
 };
 
 // The bytes that the shared lists of all types take, and may take. Any thread.
 struct SharedBudget {
-  std::atomic<int64_t> used{0};
+  std::atomic<int64_t> used{0};     // by those of present epochs
+  std::atomic<int64_t> retired{0};  // by those that wait to be freed
   std::atomic<int64_t> most{std::numeric_limits<int64_t>::max()};
 
   bool has_room() const {
-    return used.load(std::memory_order_relaxed) <
+    return used.load(std::memory_order_relaxed) +
+               retired.load(std::memory_order_relaxed) <
            most.load(std::memory_order_relaxed);
   }
+  // Uses so many bytes more, or returns false if there is no room for them.
+  bool Take(int64_t bytes) {
+    const int64_t now = used.fetch_add(bytes) + bytes + retired.load();
+    if (now <= most.load()) return true;
+    used.fetch_sub(bytes);
+    return false;
+  }
+};
+
+// Those of one type in one epoch. Thread-compatible. Cost of a call: two hash
+// lookups. Of the end: that of some blocks of memory, however many lists are in
+// them; and where parents have texts for keys, a look at each list.
+class SharedLists {
+ public:
+  // Borrows the budget, and takes from it all that it has on the heap.
+  SharedLists(Epoch epoch, SharedBudget& budget)
+      : epoch_(epoch), budget_(budget) {}
+  SharedLists(const SharedLists&) = delete;
+  SharedLists& operator=(const SharedLists&) = delete;
+  ~SharedLists();
+
+  Epoch epoch() const { return epoch_; }
+
+  const SharedList* Find(const ListRelation& list,
+                         const HashedParent& parent) const;
+  // Whether a list of the parent is here that is the reverse of the reference.
+  bool Has(const Relation& reference, const HashedParent& parent) const;
+
+  // The reverse of `reference`; null if there is no room. REQUIRES: it is not
+  // here yet.
+  const SharedList* Add(const ListRelation& list, const Relation& reference,
+                        const HashedParent& parent,
+                        std::span<const void* const> members);
+
+  // From now on they wait to be freed.
+  void Retire();
+
+ private:
+  // Looked up by the parent.
+  struct Hash {
+    using is_transparent = void;
+    size_t operator()(const SharedList* list) const { return list->hash; }
+    size_t operator()(const HashedParent& parent) const {
+      return parent.hash();
+    }
+  };
+  struct Equal {
+    using is_transparent = void;
+    bool operator()(const SharedList* a, const HashedParent& b) const {
+      return a->parent == *b;
+    }
+    bool operator()(const SharedList* a, const SharedList* b) const {
+      return a == b;
+    }
+  };
+  struct OfList {
+    const Relation* reference = nullptr;
+    absl::flat_hash_set<const SharedList*, Hash, Equal> by_parent = {};
+  };
+
+  const Epoch epoch_;
+  SharedBudget& budget_;
+  bool is_retired_ = false;
+  int64_t bytes_ = 0;
+  absl::flat_hash_map<const ListRelation*, OfList> lists_;
+  // The lists with their members, one after the other. What is left of the last
+  // block is at free_.
+  std::vector<std::unique_ptr<std::byte[]>> blocks_;
+  size_t block_bytes_ = 0;
+  std::byte* free_ = nullptr;
+  size_t left_ = 0;
+  bool has_texts_ = false;  // in the keys of parents
 };
 
 }  // namespace polyref::cache_internal

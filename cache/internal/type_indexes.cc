@@ -136,9 +136,8 @@ const SharedList* TypeIndexes::Share(const ListRelation& list,
   const WriterLock lock(mutex_);
   // Whoever ends the epoch takes what is shared after that, under this lock.
   if (of_type.now() != epoch) return nullptr;
-  if (shared_ == nullptr) shared_ = std::make_unique<SharedLists>(epoch);
-  if (shared_->epoch() != epoch) return nullptr;
-  if (const SharedList* known = shared_->Find(list, parent)) return known;
+  if (shared_ != nullptr)
+    if (const SharedList* known = shared_->Find(list, parent)) return known;
   const Extent extent =
       Of(reference).coverage.Find(parent, order, at, kNeverExpires - 1);
   if (extent.kind != Extent::Kind::kComplete ||
@@ -150,18 +149,16 @@ const SharedList* TypeIndexes::Share(const ListRelation& list,
   members.reserve(family.children.size());
   for (const auto& child : family.children) members.push_back(child.object);
   if (family.order == nullptr || *family.order != order) order.Sort(members);
-  const SharedList* const shared =
-      shared_->Add(std::make_unique<const SharedList>(list, parent, members),
-                   reference, parent);
-  shared_budget_.used += static_cast<int64_t>(SharedLists::BytesOf(*shared));
-  return shared;
+  // Nobody is in the epoch until those of the one before were taken.
+  if (shared_ == nullptr)
+    shared_ = std::make_unique<SharedLists>(epoch, shared_budget_);
+  return shared_->Add(list, reference, parent, members);
 }
 
 std::unique_ptr<SharedLists> TypeIndexes::TakeShared() {
   if (references_.empty()) return nullptr;
   const WriterLock lock(mutex_);
-  if (shared_ != nullptr)
-    shared_budget_.used -= static_cast<int64_t>(shared_->bytes());
+  if (shared_ != nullptr) shared_->Retire();
   return std::exchange(shared_, nullptr);
 }
 

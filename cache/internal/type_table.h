@@ -80,7 +80,7 @@ class TypeTable {
     EndEpoch(write);
     indexes.Touch(write);
   }
-  // Before a write after which readers may not rely on what others have seen.
+  // Before anything after which readers may not rely on what others have seen.
   void EndEpoch(Sequence write) {
     if (!epoch.BeginWith(write)) return;
     if (auto shared = indexes.TakeShared()) {

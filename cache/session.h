@@ -202,10 +202,12 @@ class Session {
   // a list of T.
   //
   // Cost when it was read before: a hash lookup. The first time: a hash lookup
-  // for each member, and sorting them. But a list as it is declared, of which
-  // memory knows all, is put together once for all sessions: as long as nothing
-  // of the members' type changes, and once its type has not changed for some
-  // sessions, it costs them no more than a look at a hash table.
+  // for each member, and sorting them. But a list as it is declared, of at most
+  // 64 objects that have no time to live and of which memory knows all, is put
+  // together once for all sessions: as long as nothing of the members' type
+  // changes, and once it has not changed for some sessions, it costs them no
+  // more than a look at a hash table. That takes memory, and happens only while
+  // the capacity leaves room.
   template <typename T, typename C, typename U>
   List<U> GetAll(const T& parent, Many<U> C::*list,
                  std::string_view slot = "") {

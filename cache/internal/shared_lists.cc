@@ -16,6 +16,9 @@ namespace {
 constexpr size_t kFirstBlock = 256;
 constexpr size_t kLargestBlock = size_t{64} << 10;
 
+// One after the other, with pointers between.
+static_assert(alignof(SharedList) == alignof(void*));
+
 // What the table takes that a flat_hash_set of pointers has on the heap.
 size_t TableBytes(size_t capacity) {
   return capacity == 0 ? 0 : HeapBytes(capacity * (sizeof(void*) + 1));

@@ -7,8 +7,11 @@
 #   tools/report.sh --min_time 2       each benchmark longer than 0.2 s
 #   tools/report.sh --repetitions 9    more often than five times
 #   tools/report.sh --only 'feed|plan' only the programs whose names match
+#   tools/report.sh --large            also 4 million objects: longer by far, and
+#                                      gigabytes; without it the targets of that
+#                                      size are missing
 #
-# About a quarter of an hour; for figures worth keeping, on an idle machine.
+# About half an hour; for figures worth keeping, on an idle machine.
 # Needs what `tools/bootstrap.sh --report` installs: Debian's packages, so
 # Debian's Python.
 set -euo pipefail
@@ -22,6 +25,11 @@ while (($#)); do
     --out) out=${2:?a directory} ;;
     --only) only=${2:?an expression} ;;
     --min_time | --repetitions) arguments+=("$1" "${2:?a number}") ;;
+    --large)
+      arguments+=("$1")
+      shift
+      continue
+      ;;
     *) echo "report: unknown argument '$1'; see the head of $0" >&2 && exit 2 ;;
   esac
   shift 2

@@ -90,6 +90,8 @@ def run_program(program, args):
         f"--benchmark_min_time={args.min_time}", f"--benchmark_out={out}",
         "--benchmark_out_format=json"
     ]
+    if args.large and "--large" in output_of(program, "--help"):
+      command.append("--large")
     with open(pathlib.Path(directory, "log"), "w+", encoding="utf-8") as log:
       run = subprocess.run(command, check=False, stdin=subprocess.DEVNULL,
                            stdout=log, stderr=subprocess.STDOUT)
@@ -196,6 +198,9 @@ def judge(target, choice, figures):
   if value is not None and "base" in target:
     base = figure_of(figures, target["base"].format(**choice), key)
     value = value / base if base else None
+  elif value is not None and "without" in target:
+    base = figure_of(figures, target["without"].format(**choice), key)
+    value = None if base is None else value - base
   elif value is not None:
     value *= target.get("scale", 1)
   most, least = target.get("most"), target.get("least")
@@ -348,6 +353,7 @@ def main():
   parser.add_argument("--render")
   parser.add_argument("--repetitions", type=int, default=5)
   parser.add_argument("--min_time", type=float, default=0.2)
+  parser.add_argument("--large", action="store_true")
   parser.add_argument("--flags", default="")
   args = parser.parse_args()
 

@@ -17,6 +17,7 @@
 #include "polyref/cache/bulk_loader.h"
 #include "polyref/cache/cache_options.h"
 #include "polyref/cache/cache_stats.h"
+#include "polyref/cache/eviction.h"
 #include "polyref/cache/generic_ref.h"
 #include "polyref/cache/graph_cache.h"
 #include "polyref/cache/internal/open_readers.h"
@@ -166,6 +167,26 @@ TEST_F(HeldTest, WhatCouldNotBeCachedIsHeld) {
   }
   EXPECT_EQ(Alive::count, before);
 }
+
+class HeldUseTest : public LibraryTest,
+                    public ::testing::WithParamInterface<EvictionKind> {};
+
+TEST_P(HeldUseTest, WhatIsReadStaysWhenOthersHaveToLeave) {
+  constexpr int64_t kMany = 60;
+  GraphCache cache(schema_, source_,
+                   {.capacity_bytes = 5000, .eviction = GetParam()});
+  for (int64_t id = 1; id <= kMany; ++id) {
+    ASSERT_TRUE(cache.Put(User{id, "somebody"}).ok());
+    for (int i = 0; i < 3; ++i) ASSERT_TRUE(cache.Get<User>(1));
+  }
+  EXPECT_GT(cache.Stats().types[0].evicted, kMany / 2);
+  EXPECT_THAT(Calls(), IsEmpty());
+}
+
+INSTANTIATE_TEST_SUITE_P(Policies, HeldUseTest,
+                         ::testing::Values(EvictionKind::kS3Fifo,
+                                           EvictionKind::kClock,
+                                           EvictionKind::kLru));
 
 TEST_F(HeldTest, WhatIsOverIsLoadedAgain) {
   FakeClock clock;

@@ -24,11 +24,13 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline void Hold::Open(CacheState& cache,
                                                     const ObjectKey& key) {
   IdentityMap& map = cache.map;
   const IdentityMap::TypeRules& rules = map.rules(type.id());
-  const Tick time = rules.may_expire() ? cache.Now() : kNoTime;
+  const bool may_expire = rules.may_expire();
+  const Tick time = may_expire ? cache.Now() : kNoTime;
+  const Tick due = may_expire ? rules.DueBy(time) : kNeverExpires - 1;
   const IdentityMap::Reader reader = map.OpenReader(time);
   reader_ = reader.number;
   cache_ = &cache;  // from here on the reader ends, whatever happens
-  object_ = map.FindAtOnce(type.id(), key, reader.snapshot, rules.DueBy(time));
+  object_ = map.FindAtOnce(type.id(), key, reader.snapshot, due);
   if (object_ != nullptr) [[likely]] {
     cache.reads.Add(reader, type.id(), State::kLoaded, 1);
     return;

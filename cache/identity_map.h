@@ -128,7 +128,8 @@ class IdentityMap {
   // its snapshot or later stays alive. `time` is when the reader begins. They
   // take the lock only if somebody holds it, if something waits for a reader
   // that began when it did, or if very many readers are open.
-  Reader OpenReader(Tick time = 0) ABSL_LOCKS_EXCLUDED(mutex_) {
+  ABSL_ATTRIBUTE_ALWAYS_INLINE Reader OpenReader(Tick time = 0)
+      ABSL_LOCKS_EXCLUDED(mutex_) {
     const Reader reader = readers_.TryOpen(now_, time);
     if (reader.has_place()) [[likely]]
       return reader;

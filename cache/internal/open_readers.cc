@@ -22,12 +22,20 @@ OpenReaders::Reader OpenReaders::TryOpenAnywhere(
   if (began % 2 != 0) return {};
   for (size_t i = 0; i < kPlaces; ++i) {
     const size_t number = (preferred_place - 1 + i) % kPlaces;
-    Round free = Place::kFree;
-    if (places_[number].began.load(std::memory_order_relaxed) == free &&
-        places_[number].began.compare_exchange_strong(free, began))
-      return Enter(number, began, now, time);
+    if (TakePlace(number, began)) return Enter(number, began, now, time);
   }
   return {};
+}
+
+bool OpenReaders::TakePlace(size_t number, Round began) {
+  std::atomic<Round>& place = places_[number].began;
+  Round free = place.load(std::memory_order_relaxed);
+  if (free > Place::kFree) return false;
+  // Who looks at the places has to know of it.
+  size_t used = used_.load();
+  while (used <= number && !used_.compare_exchange_weak(used, number + 1)) {
+  }
+  return place.compare_exchange_strong(free, began);
 }
 
 void OpenReaders::BeginRound() {
@@ -64,7 +72,7 @@ void OpenReaders::Look() {
   for (size_t i = 0; i < used; ++i) {
     const Place& place = places_[i];
     const Round began = place.began.load();
-    if (began == Place::kFree) continue;
+    if (began <= Place::kFree) continue;
     Count({.began = began,
            .snapshot = place.snapshot.load(std::memory_order_relaxed),
            .time = place.time.load(std::memory_order_relaxed)});

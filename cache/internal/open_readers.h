@@ -28,6 +28,7 @@
 #include <cstdint>
 #include <limits>
 
+#include "absl/base/attributes.h"
 #include "absl/container/btree_map.h"
 #include "polyref/cache/internal/floors.h"
 
@@ -112,9 +113,10 @@ class OpenReaders {
   class alignas(64) Place {
    private:
     friend class OpenReaders;
-    static constexpr Round kFree = 0;
+    static constexpr Round kUnused = 0;  // never taken yet
+    static constexpr Round kFree = 1;
 
-    std::atomic<Round> began{kFree};
+    std::atomic<Round> began{kUnused};
     std::atomic<Sequence> snapshot{0};
     std::atomic<Tick> time{0};
     std::atomic<int64_t> opened{0};  // changed by who has the place
@@ -128,6 +130,7 @@ class OpenReaders {
   Round round() const { return round_.load(std::memory_order_relaxed); }
   // TryOpen for what is not as it usually is.
   Reader TryOpenAnywhere(const std::atomic<Sequence>& now, Tick time);
+  bool TakePlace(size_t number, Round began);
   // For a reader that has taken that place; it gives it back if a round has
   // begun.
   Reader Enter(size_t number, Round began, const std::atomic<Sequence>& now,
@@ -147,7 +150,7 @@ class OpenReaders {
   size_t size_ = 0;
 };
 
-inline OpenReaders::Reader OpenReaders::TryOpen(
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline OpenReaders::Reader OpenReaders::TryOpen(
     const std::atomic<Sequence>& now, Tick time) {
   const Round began = round_.load();
   const size_t number = (preferred_place - 1) % kPlaces;
@@ -161,10 +164,6 @@ inline OpenReaders::Reader OpenReaders::TryOpen(
 inline OpenReaders::Reader OpenReaders::Enter(size_t number, Round began,
                                               const std::atomic<Sequence>& now,
                                               Tick time) {
-  size_t used = used_.load();
-  while (used <= number) [[unlikely]] {
-      if (used_.compare_exchange_weak(used, number + 1)) break;
-    }
   Place& place = places_[number];
   const Sequence snapshot = now.load(std::memory_order_acquire);
   place.snapshot.store(snapshot, std::memory_order_relaxed);

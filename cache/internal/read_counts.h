@@ -32,14 +32,13 @@ class ReadCounts {
   // References of a type. REQUIRES: the reader is open. Any thread.
   void Add(const OpenReaders::Reader& reader, ContentTypeId type,
            KeyState state, int64_t count) {
-    const bool is_alone = reader.has_place();
-    std::atomic<int64_t>& counter =
-        At(is_alone ? reader.number : OpenReaders::kPlaces, type, state);
-    if (is_alone) {
-      counter.store(counter.load(std::memory_order_relaxed) + count,
-                    std::memory_order_relaxed);
+    if (reader.has_place()) [[likely]] {
+      std::atomic<int64_t>& alone = At(reader.number, type, state);
+      alone.store(alone.load(std::memory_order_relaxed) + count,
+                  std::memory_order_relaxed);
     } else {
-      counter.fetch_add(count, std::memory_order_relaxed);
+      At(OpenReaders::kPlaces, type, state)
+          .fetch_add(count, std::memory_order_relaxed);
     }
   }
 

@@ -103,17 +103,24 @@ struct Row {
   Ref<Object<int64_t>> object = {};
 };
 
-// A unique index over `serial`, and the list of each owner.
+struct Indexes {
+  bool unique = false;   // over `serial`
+  bool several = false;  // the same, but not unique
+  bool list = false;     // of each owner
+};
 template <typename Key>
-void DefineTypes(Schema& schema, bool unique, bool list) {
+void DefineTypes(Schema& schema, Indexes indexes) {
   auto type = schema.Define<Object<Key>>("bench.object")
                   .Key("id", &Object<Key>::id)
                   .Field("serial", &Object<Key>::serial)
                   .ForeignKey("owner", &Object<Key>::owner);
-  if (unique) type.Index(UniqueIndex("by_serial", &Object<Key>::serial));
+  if (indexes.unique)
+    type.Index(UniqueIndex("by_serial", &Object<Key>::serial));
+  if (indexes.several) type.Index(Index("by_serial", &Object<Key>::serial));
   auto owner =
       schema.Define<Owner<Key>>("bench.owner").Key("id", &Owner<Key>::id);
-  if (list) owner.HasMany("objects", &Owner<Key>::objects, &Object<Key>::owner);
+  if (indexes.list)
+    owner.HasMany("objects", &Owner<Key>::objects, &Object<Key>::owner);
 }
 
 // The numbers from 0 to `count` - 1, chunk by chunk.
@@ -126,11 +133,11 @@ void ForEachChunk(int64_t count, Visit&& visit) {
 }
 
 // polyref, by writes.
-template <typename Key, bool kUnique, bool kList>
+template <typename Key, Indexes kIndexes>
 class PutAll {
  public:
   PutAll() {
-    DefineTypes<Key>(schema_, kUnique, kList);
+    DefineTypes<Key>(schema_, kIndexes);
     cache_ = std::make_unique<GraphCache>(schema_, source_);
   }
 
@@ -157,7 +164,7 @@ class PutAll {
 class Load {
  public:
   Load() {
-    DefineTypes<int64_t>(schema_, /*unique=*/false, /*list=*/false);
+    DefineTypes<int64_t>(schema_, {});
     schema_.Define<Row>("bench.row")
         .Key("id", &Row::id)
         .ForeignKey("object", &Row::object);
@@ -303,10 +310,13 @@ void Define(const std::string& name, int64_t count) {
 template <typename Key>
 void DefineKind(const std::string& key, int64_t count) {
   const auto put_all = "PutAll/" + key;
-  Define<Key, PutAll<Key, false, false>>(put_all + "/no_index", count);
-  Define<Key, PutAll<Key, true, false>>(put_all + "/unique", count);
-  Define<Key, PutAll<Key, false, true>>(put_all + "/list", count);
-  Define<Key, PutAll<Key, true, true>>(put_all + "/unique_and_list", count);
+  Define<Key, PutAll<Key, Indexes{}>>(put_all + "/no_index", count);
+  Define<Key, PutAll<Key, Indexes{.unique = true}>>(put_all + "/unique", count);
+  Define<Key, PutAll<Key, Indexes{.several = true}>>(put_all + "/not_unique",
+                                                     count);
+  Define<Key, PutAll<Key, Indexes{.list = true}>>(put_all + "/list", count);
+  Define<Key, PutAll<Key, Indexes{.unique = true, .list = true}>>(
+      put_all + "/unique_and_list", count);
   Define<Key, NodeHashMap<Key>>("NodeHashMap/" + key + "/no_index", count);
   const auto multi_index = "MultiIndex/" + key;
   Define<Key, MultiIndex<Key>>(multi_index + "/no_index", count);
@@ -324,8 +334,7 @@ void DefineAll(int64_t count) {
     DefineKind<std::string>("text", count);
     return;
   }
-  Define<int64_t, PutAll<int64_t, false, false>>("PutAll/int64/no_index",
-                                                 count);
+  Define<int64_t, PutAll<int64_t, Indexes{}>>("PutAll/int64/no_index", count);
   Define<int64_t, NodeHashMap<int64_t>>("NodeHashMap/int64/no_index", count);
   Define<int64_t, MultiIndex<int64_t>>("MultiIndex/int64/no_index", count);
 }

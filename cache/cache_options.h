@@ -63,12 +63,13 @@ struct CacheOptions {
   //   UUID key                        109
   //   text key                        126, and its text if not within 15 bytes
   //   each index that is unique       16
-  //   each other one, and each
-  //     reference with lists over it   88
+  //   each other one                  23
+  //   each reference with lists
+  //     over it                       73
   //   once its object was replaced     64
   //   eviction                        8 to 16, kLru 16 to 32
   //
-  // (Children of one parent take less together, 31 each if there are ten.)
+  // (Children of one parent take less together, 27 each if there are ten.)
   // Filled with 10,000 objects or more it agrees with the allocator within a
   // tenth otherwise: tables double from time to time, and are charged as an
   // average. The memory of entries, 80 to 104 bytes each of the above, comes in

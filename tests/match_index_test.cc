@@ -154,7 +154,7 @@ TEST(UniqueMatchIndexTest, ManyOfOneHashAreNotInTheTable) {
 TEST(MatchIndexBytesTest, ObjectOfAUniqueIndexTakesLittle) {
   const auto hash_of = [](const void*) { return size_t{0}; };
   EXPECT_EQ(MatchIndex(true, hash_of).BytesPerObject(), 16u);
-  EXPECT_EQ(MatchIndex(false, hash_of).BytesPerObject(), 88u);
+  EXPECT_EQ(MatchIndex(false, hash_of).BytesPerObject(), 23u);
 }
 
 }  // namespace

@@ -4,7 +4,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
-#include <optional>
 #include <random>
 #include <set>
 #include <utility>
@@ -39,7 +38,7 @@ class SecondaryIndexTest : public ::testing::Test {
 TEST_F(SecondaryIndexTest, IsEmptyAtFirst) {
   EXPECT_EQ(index_.size(), 0u);
   EXPECT_THAT(Find(0), IsEmpty());
-  EXPECT_EQ(index_.HashOf(Object(0)), std::nullopt);
+  EXPECT_FALSE(index_.Contains(0, Object(0)));
 }
 
 TEST_F(SecondaryIndexTest, HashLeadsToItsObjects) {
@@ -57,7 +56,8 @@ TEST_F(SecondaryIndexTest, FewAreFoundWhereThereWereMany) {
   constexpr size_t kFew = 10;
   std::vector<char> objects(kMany);
   for (size_t i = 0; i < kMany; ++i) index_.Add(i, &objects[i]);
-  for (size_t i = kFew; i < kMany; ++i) index_.Remove(&objects[i]);
+  for (size_t i = kFew; i < kMany; ++i)
+    ASSERT_TRUE(index_.Remove(i, &objects[i]));
   EXPECT_EQ(index_.size(), kFew);
   for (size_t i = 0; i < kMany; ++i) {
     size_t count = 0;
@@ -69,28 +69,46 @@ TEST_F(SecondaryIndexTest, FewAreFoundWhereThereWereMany) {
   }
 }
 
-TEST_F(SecondaryIndexTest, ObjectLeadsToItsHash) {
+TEST_F(SecondaryIndexTest, ContainsWhatWasAddedWithThatHash) {
   index_.Add(0, Object(1));
   index_.Add(SIZE_MAX, Object(2));
-  EXPECT_EQ(index_.HashOf(Object(1)), 0u);
-  EXPECT_EQ(index_.HashOf(Object(2)), SIZE_MAX);
-  EXPECT_EQ(index_.HashOf(Object(3)), std::nullopt);
+  EXPECT_TRUE(index_.Contains(0, Object(1)));
+  EXPECT_TRUE(index_.Contains(SIZE_MAX, Object(2)));
+  EXPECT_FALSE(index_.Contains(SIZE_MAX, Object(1)));
+  EXPECT_FALSE(index_.Contains(0, Object(3)));
+}
+
+TEST_F(SecondaryIndexTest, FirstAndLastHashHaveTheirObjectsOnly) {
+  index_.Add(0, Object(1));
+  index_.Add(1, Object(0));
+  index_.Add(SIZE_MAX - 1, Object(3));
+  index_.Add(SIZE_MAX, Object(2));
+  EXPECT_THAT(Find(0), UnorderedElementsAre(1));
+  EXPECT_THAT(Find(SIZE_MAX), UnorderedElementsAre(2));
+}
+
+TEST_F(SecondaryIndexTest, SamePostingCountsOnce) {
+  index_.Add(7, Object(1));
+  index_.Add(7, Object(1));
+  EXPECT_EQ(index_.size(), 1u);
+  EXPECT_THAT(Find(7), UnorderedElementsAre(1));
 }
 
 TEST_F(SecondaryIndexTest, RemovedObjectIsNotFound) {
   index_.Add(7, Object(1));
   index_.Add(7, Object(2));
-  index_.Remove(Object(1));
+  EXPECT_TRUE(index_.Remove(7, Object(1)));
   EXPECT_THAT(Find(7), UnorderedElementsAre(2));
-  EXPECT_EQ(index_.HashOf(Object(1)), std::nullopt);
+  EXPECT_FALSE(index_.Contains(7, Object(1)));
   index_.Add(8, Object(1));
   EXPECT_THAT(Find(8), UnorderedElementsAre(1));
 }
 
 TEST_F(SecondaryIndexTest, RemovingWhatIsNotThereIsNothing) {
   index_.Add(7, Object(1));
-  index_.Remove(Object(2));
-  index_.Remove(nullptr);
+  EXPECT_FALSE(index_.Remove(7, Object(2)));
+  EXPECT_FALSE(index_.Remove(8, Object(1)));
+  EXPECT_FALSE(index_.Remove(7, nullptr));
   EXPECT_EQ(index_.size(), 1u);
 }
 
@@ -101,7 +119,7 @@ TEST_F(SecondaryIndexTest, AgreesWithAMap) {
     const int object = static_cast<int>(random() % objects_.size());
     const size_t hash = random() % 8;
     if (model.contains(object)) {
-      index_.Remove(Object(object));
+      ASSERT_TRUE(index_.Remove(model[object], Object(object)));
       model.erase(object);
     } else {
       index_.Add(hash, Object(object));

@@ -6,6 +6,7 @@
 #include "polyref/cache/internal/child_index.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace polyref::cache_internal {
 
@@ -29,6 +30,7 @@ void ChildIndex::Add(size_t hash, Child child) {
     ++size_;
     return;
   }
+  MakeRoom(children);
   auto place = children.end();
   if (members.order != 0) {
     const ListOrder& order = *orders_[members.order - 1];
@@ -41,13 +43,20 @@ void ChildIndex::Add(size_t hash, Child child) {
   ++size_;
 }
 
+void ChildIndex::MakeRoom(Children& children) {
+  if (children.size() < children.capacity()) return;
+  Children larger(children.size() + children.size() / 2 + 1);
+  std::copy(children.begin(), children.end(), larger.begin());
+  larger.resize(children.size());
+  children = std::move(larger);
+}
+
 void ChildIndex::Remove(size_t hash, const void* object) {
   const auto it = families_.find(hash);
   if (it == families_.end()) return;
   Members& members = it->second;
   if (members.apart > 0) {
-    if (apart_.HashOf(object) != hash) return;
-    apart_.Remove(object);
+    if (!apart_.Remove(hash, object)) return;
     --members.apart;
   } else {
     auto& children = members.children;
@@ -83,7 +92,7 @@ void ChildIndex::Arrange(size_t hash, const ListOrder& order) {
 bool ChildIndex::Contains(size_t hash, const void* object) const {
   const auto it = families_.find(hash);
   if (it == families_.end()) return false;
-  if (it->second.apart > 0) return apart_.HashOf(object) == hash;
+  if (it->second.apart > 0) return apart_.Contains(hash, object);
   const auto& children = it->second.children;
   return std::any_of(children.begin(), children.end(), [&](const Child& child) {
     return child.object == object;

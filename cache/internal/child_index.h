@@ -99,18 +99,19 @@ class ChildIndex {
   size_t size() const { return size_; }
   bool Contains(size_t hash, const void* object) const;
 
-  // About what one child takes: alone in a slot of the table, or its share of
-  // an array, or its posting.
+  // What a child takes that is alone: a slot of the table, at a load between
+  // 7/16 and 7/8. Others have a share of an array, or a posting, which is less.
   static constexpr size_t BytesPerChild() {
-    return SecondaryIndex::BytesPerPosting();
+    return (sizeof(std::pair<const size_t, Members>) + 1) * 3 / 2;
   }
 
  private:
   // Orders that are remembered. A family in another one stays as it is.
   static constexpr size_t kMaxOrders = 16;
 
+  using Children = absl::InlinedVector<Child, 1>;
   struct Members {
-    absl::InlinedVector<Child, 1> children;
+    Children children;
     uint32_t apart = 0;  // so many are in apart_ instead
     uint8_t order = 0;   // its position in orders_, from 1; 0: none
     mutable Epoch seen_in = 0;
@@ -120,6 +121,8 @@ class ChildIndex {
     size_t operator()(size_t hash) const { return hash; }
   };
 
+  // For one more child; by a half, where the vector itself would double.
+  static void MakeRoom(Children& children);
   // The position of an order, from 1; 0 if there are too many.
   uint8_t PositionOf(const ListOrder& order);
 

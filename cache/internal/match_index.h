@@ -6,7 +6,7 @@
 //
 // In a unique index an object is a word of a flat table. Those of one hash
 // stand side by side there, which is for few: when readers keep more versions
-// of something, these are in a SecondaryIndex, where a change costs the same
+// of something, these are in a SecondaryIndex, where a change costs hardly more
 // however many there are. So are all objects of an index that is not unique.
 #ifndef POLYREF_CACHE_INTERNAL_MATCH_INDEX_H_
 #define POLYREF_CACHE_INTERNAL_MATCH_INDEX_H_
@@ -52,7 +52,7 @@ class MatchIndex {
     if (IsOneOfFew(hash, object)) {
       few_.Erase(hash, Cast(object), HashOfObject{hash_of_}).reset();
     } else {
-      many_.Remove(object);
+      many_.Remove(hash, object);
     }
   }
 
@@ -69,14 +69,14 @@ class MatchIndex {
 
   bool Contains(const void* object) const {
     const size_t hash = hash_of_(object);
-    return IsOneOfFew(hash, object) || many_.HashOf(object) == hash;
+    return IsOneOfFew(hash, object) || many_.Contains(hash, object);
   }
   size_t size() const { return few_.size() + many_.size(); }
 
   // What one object takes, in bytes, on average.
   size_t BytesPerObject() const {
     return is_unique_ ? ReadIndex<Object>::kBytesPerObject
-                      : SecondaryIndex::BytesPerPosting();
+                      : SecondaryIndex::kBytesPerPosting;
   }
 
  private:

@@ -18,6 +18,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/inlined_vector.h"
 #include "polyref/cache/internal/text.h"
 #include "polyref/cache/internal/type_indexes.h"
 
@@ -29,6 +30,7 @@ using Keys = absl::flat_hash_map<std::pair<ContentTypeId, ObjectKey>, size_t>;
 // The position of the last change of each key.
 Keys LastOf(std::span<const Change> changes) {
   Keys last;
+  last.reserve(changes.size());
   for (size_t i = 0; i < changes.size(); ++i)
     last.insert_or_assign(std::pair(changes[i].type, changes[i].key), i);
   return last;
@@ -47,7 +49,10 @@ absl::Status CheckAmongThemselves(const Schema& schema,
     const IndexDescription* index;
     const Change* change;
   };
-  absl::flat_hash_map<size_t, std::vector<Value>> values;
+  // By the hash of the values: as a rule there is one.
+  using Values = absl::InlinedVector<Value, 1>;
+  absl::flat_hash_map<size_t, Values> values;
+  values.reserve(last.size());
   for (const auto& [key, position] : last) {
     const Change& change = changes[position];
     if (change.kind != Change::Kind::kPut) continue;
@@ -55,8 +60,7 @@ absl::Status CheckAmongThemselves(const Schema& schema,
     for (const IndexDescription& index : type.indexes()) {
       const void* const object = change.object.get();
       if (!index.unique || TypeIndexes::HasNull(index, object)) continue;
-      std::vector<Value>& same_hash =
-          values[TypeIndexes::HashOf(index, object)];
+      Values& same_hash = values[TypeIndexes::HashOf(index, object)];
       for (const Value& other : same_hash) {
         if (other.index == &index &&
             TypeIndexes::HaveSameValues(index, other.change->object.get(),

@@ -143,6 +143,8 @@ struct CacheStats {
 
   int64_t capacity_bytes = 0;  // the budget
   int64_t resident_bytes = 0;  // what counts against it
+  // Of that, lists that sessions share: what a change of a type ends.
+  int64_t shared_list_bytes = 0;
   // Beside that: what was replaced or evicted, and is kept because a session or
   // a handle may read it.
   int64_t in_use_bytes = 0;

@@ -256,6 +256,7 @@ CacheStats GraphCache::Stats() const {
   stats.old_versions = static_cast<int64_t>(map.retired_count());
   stats.capacity_bytes = map.capacity_bytes();
   stats.resident_bytes = map.resident_bytes();
+  stats.shared_list_bytes = map.shared_list_bytes();
   stats.in_use_bytes = map.in_use_bytes();
   stats.entry_pool_bytes = map.pools().bytes();
   stats.over_budget = map.over_budget_count();

@@ -403,6 +403,10 @@ class IdentityMap {
   // What the capacity is for: current entries, their objects and indexes, and
   // coverage.
   int64_t resident_bytes() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Of that, lists that readers share.
+  int64_t shared_list_bytes() const {
+    return shared_budget_.used.load(std::memory_order_relaxed);
+  }
   // What is kept for readers and pins only.
   int64_t in_use_bytes() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return in_use_bytes_ +

@@ -246,14 +246,13 @@ void IdentityMap::Uncharge(TypeTable& table, Entry& entry) {
 
 int64_t IdentityMap::resident_bytes() const {
   return policy_->charged_bytes() + policy_->own_bytes() - empty_policy_bytes_ +
-         pinned_bytes_ + coverage_bytes_ +
-         shared_budget_.used.load(std::memory_order_relaxed);
+         pinned_bytes_ + coverage_bytes_ + shared_list_bytes();
 }
 
 void IdentityMap::EvictToFit() {
   if (resident_bytes() <= options_.capacity_bytes) return BudgetShared();
   // What readers share costs less to have again than an object.
-  if (shared_budget_.used > 0) EndEpochs(/*all=*/false);
+  if (shared_list_bytes() > 0) EndEpochs(/*all=*/false);
   TrimCoverage();
   bool evicted = false;
   const auto hash_of = [this](const EvictionNode& node) {
@@ -284,7 +283,7 @@ void IdentityMap::EndEpochs(bool all) {
 void IdentityMap::BudgetShared() {
   // They take what nothing else needs, but for a part of it: a cache that is
   // full shares none, instead of some between one load and the next.
-  const int64_t used = shared_budget_.used.load(std::memory_order_relaxed);
+  const int64_t used = shared_list_bytes();
   const int64_t others = resident_bytes() - used;
   const int64_t capacity = options_.capacity_bytes;
   shared_budget_.most.store(capacity - capacity / 16 - others,

@@ -39,6 +39,8 @@ constexpr Figure<CacheStats> kCacheFigures[] = {
      "The budget of the cache."},
     {"polyref_resident_bytes", kGauge, &CacheStats::resident_bytes,
      "Memory that counts against the budget."},
+    {"polyref_shared_list_bytes", kGauge, &CacheStats::shared_list_bytes,
+     "Memory of lists that sessions share, part of the resident."},
     {"polyref_in_use_bytes", kGauge, &CacheStats::in_use_bytes,
      "Memory beside the budget: replaced or evicted, and still in use."},
     {"polyref_entry_pool_bytes", kGauge, &CacheStats::entry_pool_bytes,

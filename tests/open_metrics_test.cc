@@ -61,10 +61,12 @@ Numbered NumberEveryFigure() {
     number(load_latency.count, batch_keys.count, batch_keys.sum);
   }
   auto& [types, waves, open_sessions, old_versions, capacity_bytes,
-         resident_bytes, in_use_bytes, entry_pool_bytes, over_budget, handles,
-         opened_sessions, oldest_session] = numbered.stats;
+         resident_bytes, shared_list_bytes, in_use_bytes, entry_pool_bytes,
+         over_budget, handles, opened_sessions, oldest_session] =
+      numbered.stats;
   number(waves, open_sessions, old_versions, capacity_bytes, resident_bytes,
-         in_use_bytes, entry_pool_bytes, over_budget, handles, opened_sessions);
+         shared_list_bytes, in_use_bytes, entry_pool_bytes, over_budget,
+         handles, opened_sessions);
   oldest_session = absl::Seconds(next);
   numbered.values.push_back(next);
   types = {type};
@@ -98,6 +100,9 @@ polyref_capacity_bytes 1048576
 # HELP polyref_resident_bytes Memory that counts against the budget.
 # TYPE polyref_resident_bytes gauge
 polyref_resident_bytes 5000
+# HELP polyref_shared_list_bytes Memory of lists that sessions share, part of the resident.
+# TYPE polyref_shared_list_bytes gauge
+polyref_shared_list_bytes 0
 # HELP polyref_in_use_bytes Memory beside the budget: replaced or evicted, and still in use.
 # TYPE polyref_in_use_bytes gauge
 polyref_in_use_bytes 0

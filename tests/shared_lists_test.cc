@@ -337,9 +337,11 @@ TEST_F(SharedListsTest, SharedListsThatASessionKeepsAreCountedAsInUse) {
   ReadOften();
   const int64_t shared = ResidentBytes() - resident;
   ASSERT_GT(shared, 0);
+  EXPECT_EQ(cache_->Stats().shared_list_bytes, shared);
   before = in_use();
   ASSERT_TRUE(cache_->Put(On(2, 21, 2002)).ok());
   EXPECT_EQ(ResidentBytes(), resident);
+  EXPECT_EQ(cache_->Stats().shared_list_bytes, 0);
   EXPECT_EQ(in_use() - before, version + shared);
   session.reset();
   EXPECT_EQ(in_use(), 0);

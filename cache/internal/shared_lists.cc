@@ -53,6 +53,16 @@ bool SharedLists::Has(const Relation& reference,
   });
 }
 
+std::vector<std::pair<const SharedList*, const Relation*>> SharedLists::All()
+    const {
+  std::vector<std::pair<const SharedList*, const Relation*>> all;
+  for (const auto& [list, of_list] : lists_) {
+    for (const SharedList* shared : of_list.by_parent)
+      all.emplace_back(shared, of_list.reference);
+  }
+  return all;
+}
+
 const SharedList* SharedLists::Add(const ListRelation& list,
                                    const Relation& reference,
                                    const HashedParent& parent,

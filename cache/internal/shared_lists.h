@@ -21,6 +21,7 @@
 #include <limits>
 #include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
@@ -79,6 +80,9 @@ class SharedLists {
                          const HashedParent& parent) const;
   // Whether a list of the parent is here that is the reverse of the reference.
   bool Has(const Relation& reference, const HashedParent& parent) const;
+
+  // All of them, each with the reference of which it is the reverse.
+  std::vector<std::pair<const SharedList*, const Relation*>> All() const;
 
   // The reverse of `reference`; null if there is no room. REQUIRES: it is not
   // here yet.

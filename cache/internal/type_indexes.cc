@@ -343,6 +343,22 @@ void TypeIndexes::CheckInvariants(std::span<const void* const> objects) const {
     }
     POLYREF_CHECK(children == reference->children.size(), type_.name());
   }
+  // Nothing has changed since they were put together.
+  if (shared_ != nullptr) {
+    for (const auto& [list, reference] : shared_->All()) {
+      ChildIndex::Family family;
+      POLYREF_CHECK(FindFamily(*reference, HashedParent(list->parent), family),
+                    type_.name());
+      std::vector<const void*> children;
+      for (const auto& child : family.children)
+        children.push_back(child.object);
+      const ListResult& result = list->result;
+      POLYREF_CHECK(
+          std::is_permutation(children.begin(), children.end(), result.members,
+                              result.members + result.size),
+          type_.name());
+    }
+  }
   for (const auto& matches : matches_) {
     POLYREF_CHECK(matches->size() == objects.size(), type_.name());
     for (const void* object : objects)

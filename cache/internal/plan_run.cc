@@ -61,6 +61,7 @@ void PlanRun::FollowAll() {
     const std::vector<const void*> objects = std::move(places_[i].objects);
     places_[i].objects.clear();
     const Stop& stop = plan_.stops()[i];
+    arriving_ = objects.size();
     for (const Stop::Way& way : stop.ways) {
       // As many objects may be met behind it.
       for (const int32_t to : way.to)
@@ -166,7 +167,10 @@ void PlanRun::Arrive(int32_t stop, ContentTypeId type_id, const ObjectKey& key,
     return;
   }
   ++report_.misses;
-  if (load == nullptr) load = std::make_unique<TypeLoad>(session_, type, run_);
+  if (load == nullptr) {
+    load = std::make_unique<TypeLoad>(session_, type, run_);
+    load->Expect(arriving_);
+  }
   if (!ordinal) ordinal = load->Want(key);
   if (ordinal) {
     places_[stop].waiting = true;

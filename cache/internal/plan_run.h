@@ -117,6 +117,7 @@ class PlanRun {
   const uint64_t run_;
   bool silent_ = false;
   std::vector<Place> places_;  // by stop
+  size_t arriving_ = 0;  // references of the way that is followed, at most
   // By unit; null: nothing yet.
   std::vector<std::unique_ptr<TypeLoad>> types_;
   std::vector<std::unique_ptr<ListLoad>> lists_;

@@ -117,7 +117,9 @@ class SessionView {
                      const EntryHint& hint) const {
     const TypeView& view = types_[static_cast<size_t>(type)];
     if (const void* object = hint.In(view.epoch)) return object;
-    const auto [object, epoch] = ReadEntry(type, key, hint.value());
+    const uint64_t value = hint.value();
+    if (value == 0) return nullptr;
+    const auto [object, epoch] = ReadEntry(type, key, value);
     return object == nullptr ? nullptr : hint.Confirm(object, epoch);
   }
   // An object that was found in its entry, or null; the epoch in which it may

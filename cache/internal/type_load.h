@@ -34,6 +34,8 @@ class TypeLoad {
   TypeLoad(const TypeLoad&) = delete;
   TypeLoad& operator=(const TypeLoad&) = delete;
 
+  // So many keys may be wanted soon.
+  void Expect(size_t count) { ordinals_.reserve(ordinals_.size() + count); }
   // Adds a key of which the session knows nothing, if it is not there yet.
   // Returns its ordinal; empty if it failed in this run already.
   std::optional<uint32_t> Want(const ObjectKey& key);

@@ -1,6 +1,7 @@
 // The budget in bytes: what counts, what leaves, what stays, and whether the
 // figures are those of the allocator.
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -13,6 +14,7 @@
 #include <malloc.h>
 #endif
 
+#include "absl/hash/hash.h"
 #include "absl/status/status.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -25,9 +27,11 @@
 #include "polyref/cache/generic_ref.h"
 #include "polyref/cache/graph_cache.h"
 #include "polyref/cache/index.h"
+#include "polyref/cache/internal/child_index.h"
 #include "polyref/cache/internal/entry.h"
 #include "polyref/cache/internal/hashed_parent.h"
 #include "polyref/cache/internal/heap_bytes.h"
+#include "polyref/cache/internal/match_index.h"
 #include "polyref/cache/internal/shared_lists.h"
 #include "polyref/cache/list.h"
 #include "polyref/cache/list_request.h"
@@ -807,6 +811,57 @@ TEST_P(SharedBytesTest, OfTexts) {
 
 INSTANTIATE_TEST_SUITE_P(Counts, SharedBytesTest,
                          ::testing::Values(10000, 16500));
+
+// What an index takes, however few or many objects have one value.
+class IndexBytesTest : public ::testing::TestWithParam<size_t> {
+ protected:
+  template <typename Index, typename Add>
+  void ExpectSmall(Index index, Add&& add) {
+    constexpr int64_t kMost = 29;  // an object
+    const int64_t before = HeapInUse();
+    for (const char& object : objects_) add(index, &object);
+    const auto count = static_cast<int64_t>(objects_.size());
+    EXPECT_EQ(index.size(), objects_.size());
+    EXPECT_LE(HeapInUse() - before, kMost * count);
+  }
+  // The objects come in groups of so many.
+  size_t HashOf(const void* object, size_t group) const {
+    const auto i = static_cast<const char*>(object) - objects_.data();
+    return absl::HashOf(static_cast<size_t>(i) / group);
+  }
+
+  std::vector<char> objects_ = std::vector<char>(GetParam());
+};
+
+TEST_P(IndexBytesTest, UniqueIndex) {
+  using cache_internal::MatchIndex;
+  ExpectSmall(
+      MatchIndex(true, [&](const void* object) { return HashOf(object, 1); }),
+      [](MatchIndex& index, const void* object) { index.Add(object); });
+}
+TEST_P(IndexBytesTest, IndexThatIsNotUnique) {
+  using cache_internal::MatchIndex;
+  for (const size_t group : {1, 10, 500}) {
+    ExpectSmall(
+        MatchIndex(false,
+                   [&](const void* object) { return HashOf(object, group); }),
+        [](MatchIndex& index, const void* object) { index.Add(object); });
+  }
+}
+TEST_P(IndexBytesTest, ListsOfTenOrMore) {
+  using cache_internal::ChildIndex;
+  for (const size_t group : {10, 50, 500}) {
+    ExpectSmall(ChildIndex([&](const void* a, const void* b) {
+                  return HashOf(a, group) == HashOf(b, group);
+                }),
+                [&](ChildIndex& index, const void* object) {
+                  index.Add(HashOf(object, group), {object, 1});
+                });
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Counts, IndexBytesTest,
+                         ::testing::Values(1000, 100'000));
 
 // The tables double now and then: counts just before and just after.
 INSTANTIATE_TEST_SUITE_P(Counts, ByteCountTest,

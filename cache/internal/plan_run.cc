@@ -169,7 +169,9 @@ void PlanRun::Arrive(int32_t stop, ContentTypeId type_id, const ObjectKey& key,
   ++report_.misses;
   if (load == nullptr) {
     load = std::make_unique<TypeLoad>(session_, type, run_);
-    load->Expect(arriving_);
+    // One miss among very many references need not make room for all.
+    constexpr size_t kMost = 1024;
+    load->Expect(std::min(arriving_, kMost));
   }
   if (!ordinal) ordinal = load->Want(key);
   if (ordinal) {

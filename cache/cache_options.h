@@ -59,24 +59,24 @@ struct CacheOptions {
   //
   // An entry is charged, beside its object, on 64-bit machines with glibc:
   //
-  //   integer key                     101 bytes
-  //   UUID key                        109
-  //   text key                        126, and its text if not within 15 bytes
-  //   each index that is unique       16
-  //   each other one                  23
-  //   each reference with lists
-  //     over it                       73
-  //   once its object was replaced     64
-  //   eviction                        8 to 16, kLru 16 to 32
+  //   integer key                          101 bytes
+  //   UUID key                             109
+  //   text key                             126, and its text if longer than 15
+  //   eviction                             8 to 16, kLru 16 to 32
+  //   each index that is unique            16
+  //   each other index                     23
+  //   each reference with lists over it    73
+  //   once its object was replaced         64
   //
-  // (Children of one parent take less together, 27 each if there are ten.)
-  // Filled with 10,000 objects or more it agrees with the allocator within a
-  // tenth otherwise: tables double from time to time, and are charged as an
-  // average. The memory of entries, 80 to 104 bytes each of the above, comes in
-  // slabs, each an eighth of all before it, and goes back to the heap when
-  // nothing is left in a slab: while a cache turns from one kind of key to
-  // another, or to fewer and larger objects, what is free in slabs that are
-  // half in use comes beside the capacity (CacheStats::entry_pool_bytes).
+  // Filled with 10,000 objects or more that is what the allocator gives out,
+  // within a tenth: tables double from time to time, and are charged as an
+  // average. Only children of one parent take less together than they are
+  // charged: 27 bytes each if there are ten. The memory of entries, 80 to 104
+  // bytes each of the above, comes in slabs, each an eighth of all before it,
+  // and goes back to the heap when nothing is left in a slab: while a cache
+  // turns from one kind of key to another, or to fewer and larger objects, what
+  // is free in slabs that are half in use comes beside the capacity
+  // (CacheStats::entry_pool_bytes).
   int64_t capacity_bytes = std::numeric_limits<int64_t>::max();
   EvictionKind eviction = EvictionKind::kS3Fifo;
   // For types that are not in `types`, which is by name.

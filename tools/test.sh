@@ -9,4 +9,5 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 tools/bootstrap.sh
 flags=(--ui_event_filters=-info)
 [[ -t 2 ]] || flags+=(--noshow_progress)
+echo "test: builds everything and runs all tests; the results come at the end" >&2
 exec bazel test "${flags[@]}" "$@" //...

@@ -11,7 +11,8 @@
 #                                      gigabytes; without it the targets of that
 #                                      size are missing
 #
-# About half an hour; for figures worth keeping, on an idle machine.
+# An hour or more (naive feeds over a slow line take most of it); for figures
+# worth keeping, on an idle machine.
 # Needs what `tools/bootstrap.sh --report` installs: Debian's packages, so
 # Debian's Python.
 set -euo pipefail

@@ -183,7 +183,6 @@ class GraphCache {
 
  private:
   absl::StatusOr<LoadPlan> PlanFor(TypeTag tag, const Prefetch& what) const;
-  // The object of a key in any spelling.
   absl::Status PutObjects(TypeTag tag, std::vector<ObjectPtr> objects);
   absl::Status PrimeObject(TypeTag tag, ObjectPtr object);
   absl::Status EraseKeys(TypeTag tag, std::span<const ObjectKey> keys);

@@ -159,6 +159,32 @@ TEST_F(TypeIndexesTest, NothingIsSharedWithoutRoom) {
   EXPECT_EQ(budget_.used, bytes);
 }
 
+TEST_F(TypeIndexesTest, RoomThatWasNotEnoughIsNotAskedForAgain) {
+  Cover();
+  See();
+  budget_.most = 5;
+  EXPECT_TRUE(budget_.has_room());
+  EXPECT_EQ(Share(epochs_.now()), nullptr);
+  EXPECT_FALSE(budget_.has_room());
+  EXPECT_FALSE(indexes_.has_shared());
+  budget_.most = 6;
+  EXPECT_TRUE(budget_.has_room());
+}
+
+TEST_F(TypeIndexesTest, RoomThatWasNotEnoughIsAskedForInTheNextEpoch) {
+  Cover();
+  See();
+  ASSERT_NE(Share(epochs_.now()), nullptr);
+  budget_.most = budget_.used + 5;
+  EXPECT_FALSE(budget_.Take(6));
+  EXPECT_FALSE(budget_.has_room());
+  epochs_.BeginWith(2);
+  const auto taken = indexes_.TakeShared();
+  EXPECT_TRUE(budget_.has_room());
+  EXPECT_TRUE(budget_.Take(5));
+  EXPECT_FALSE(budget_.Take(1));
+}
+
 TEST_F(TypeIndexesTest, NothingIsSharedInAnEpochThatIsOver) {
   Cover();
   See();

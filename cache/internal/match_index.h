@@ -6,8 +6,9 @@
 //
 // In a unique index an object is a word of a flat table. Those of one hash
 // stand side by side there, which is for few: when readers keep more versions
-// of something, these are in a SecondaryIndex, where a change costs hardly more
-// however many there are. So are all objects of an index that is not unique.
+// of something, or many objects have a null there, these are in a
+// SecondaryIndex, where a change costs hardly more however many there are. So
+// are all objects of an index that is not unique.
 #ifndef POLYREF_CACHE_INTERNAL_MATCH_INDEX_H_
 #define POLYREF_CACHE_INTERNAL_MATCH_INDEX_H_
 
@@ -15,6 +16,7 @@
 #include <functional>
 #include <utility>
 
+#include "polyref/cache/internal/check.h"
 #include "polyref/cache/internal/read_index.h"
 #include "polyref/cache/internal/secondary_index.h"
 
@@ -52,7 +54,7 @@ class MatchIndex {
     if (IsOneOfFew(hash, object)) {
       few_.Erase(hash, Cast(object), HashOfObject{hash_of_}).reset();
     } else {
-      many_.Remove(hash, object);
+      POLYREF_CHECK(many_.Remove(hash, object), "an object is in no index");
     }
   }
 
@@ -73,7 +75,8 @@ class MatchIndex {
   }
   size_t size() const { return few_.size() + many_.size(); }
 
-  // What one object takes, in bytes, on average.
+  // What one object takes, in bytes, on average; one of many with a null in a
+  // unique index takes what it takes in an index that is not unique.
   size_t BytesPerObject() const {
     return is_unique_ ? ReadIndex<Object>::kBytesPerObject
                       : SecondaryIndex::kBytesPerPosting;

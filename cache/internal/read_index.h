@@ -4,8 +4,7 @@
 // the record of what there is, and is not touched by readers: a lookup in a
 // node-based container can't go on while somebody changes it.
 //
-//  1. A slot is a word: an address and, in its upper 16 bits, those of the
-//  hash,
+//  1. A slot is a word: an address, and above it the upper 16 bits of the hash,
 //     so that most others are told apart without a look at them. It is written
 //     at once (release).
 //  2. From its home to where an object stands no slot is empty. So one that is
@@ -17,8 +16,8 @@
 //     that began before. That hashes every object again, which is fetched some
 //     slots ahead: without that, it is 70 ns for an integer key among millions.
 //     So the table is in some shards, by the hash. All are changed by one
-//     thread: what they are for is that none is ever large enough to make
-//     everybody wait while it grows.
+//     thread: what they are for is that everybody waits for one of them at a
+//     time to grow, a sixteenth as long.
 #ifndef POLYREF_CACHE_INTERNAL_READ_INDEX_H_
 #define POLYREF_CACHE_INTERNAL_READ_INDEX_H_
 

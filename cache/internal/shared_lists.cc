@@ -87,7 +87,7 @@ const SharedList* SharedLists::Add(const ListRelation& list,
   if (!budget_.Take(bytes)) return nullptr;
   bytes_ += bytes;
   if (block != 0) {
-    blocks_.push_back(std::make_unique<std::byte[]>(block));
+    blocks_.push_back(std::make_unique_for_overwrite<std::byte[]>(block));
     block_bytes_ += block;
     free_ = blocks_.back().get();
     left_ = block;
@@ -116,6 +116,8 @@ void SharedLists::Retire() {
   is_retired_ = true;
   budget_.retired += bytes_;
   budget_.used -= bytes_;
+  // The next epoch begins with small blocks.
+  budget_.refused = 0;
 }
 
 }  // namespace polyref::cache_internal

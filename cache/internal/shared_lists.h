@@ -15,6 +15,7 @@
 #ifndef POLYREF_CACHE_INTERNAL_SHARED_LISTS_H_
 #define POLYREF_CACHE_INTERNAL_SHARED_LISTS_H_
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -47,18 +48,28 @@ struct SharedBudget {
   std::atomic<int64_t> used{0};     // by those of present epochs
   std::atomic<int64_t> retired{0};  // by those that wait to be freed
   std::atomic<int64_t> most{std::numeric_limits<int64_t>::max()};
+  // The room there was when it was not enough: lists take it in blocks, and who
+  // asks for one in vain has made a list in vain.
+  std::atomic<int64_t> refused{0};
 
+  // Whether there is more room than was not enough.
   bool has_room() const {
-    return used.load(std::memory_order_relaxed) +
-               retired.load(std::memory_order_relaxed) <
-           most.load(std::memory_order_relaxed);
+    return most.load(std::memory_order_relaxed) -
+               used.load(std::memory_order_relaxed) -
+               retired.load(std::memory_order_relaxed) >
+           refused.load(std::memory_order_relaxed);
   }
   // Uses so many bytes more, or returns false if there is no room for them.
   bool Take(int64_t bytes) {
-    const int64_t now = used.fetch_add(bytes) + bytes + retired.load();
-    if (now <= most.load()) return true;
-    used.fetch_sub(bytes);
-    return false;
+    int64_t before = used.load();
+    do {
+      const int64_t room = most.load() - before - retired.load();
+      if (bytes > room) {
+        refused.store(std::max<int64_t>(room, 0));
+        return false;
+      }
+    } while (!used.compare_exchange_weak(before, before + bytes));
+    return true;
   }
 };
 
@@ -67,7 +78,8 @@ struct SharedBudget {
 // them; and where parents have texts for keys, a look at each list.
 class SharedLists {
  public:
-  // Borrows the budget, and takes from it all that it has on the heap.
+  // Borrows the budget, and takes from it what lists and their tables have on
+  // the heap.
   SharedLists(Epoch epoch, SharedBudget& budget)
       : epoch_(epoch), budget_(budget) {}
   SharedLists(const SharedLists&) = delete;
@@ -89,6 +101,8 @@ class SharedLists {
   const SharedList* Add(const ListRelation& list, const Relation& reference,
                         const HashedParent& parent,
                         std::span<const void* const> members);
+
+  bool empty() const { return blocks_.empty(); }
 
   // From now on they wait to be freed.
   void Retire();

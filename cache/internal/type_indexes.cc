@@ -152,7 +152,10 @@ const SharedList* TypeIndexes::Share(const ListRelation& list,
   // Nobody is in the epoch until those of the one before were taken.
   if (shared_ == nullptr)
     shared_ = std::make_unique<SharedLists>(epoch, shared_budget_);
-  return shared_->Add(list, reference, parent, members);
+  const SharedList* const added =
+      shared_->Add(list, reference, parent, members);
+  if (shared_->empty()) shared_.reset();
+  return added;
 }
 
 std::unique_ptr<SharedLists> TypeIndexes::TakeShared() {

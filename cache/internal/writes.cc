@@ -45,6 +45,11 @@ bool HasUniqueIndex(const ContentType& type) {
 absl::Status CheckAmongThemselves(const Schema& schema,
                                   std::span<const Change> changes,
                                   const Keys& last) {
+  if (std::none_of(changes.begin(), changes.end(), [&](const Change& change) {
+        return change.kind == Change::Kind::kPut &&
+               HasUniqueIndex(schema.type(change.type));
+      }))
+    return absl::OkStatus();
   struct Value {
     const IndexDescription* index;
     const Change* change;
